@@ -1,0 +1,221 @@
+"""What a model is, in one frozen dataclass that refuses what cannot work.
+
+Every check lives here, so that the modules below may trust what they are given. An error names the
+field, the value, what is allowed, and the way out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+from qkvlib.sharing import (
+    SHARINGS,
+    Sharing,
+    Variant,
+    parse_sharing,
+    parse_variant,
+    unknown_name,
+)
+
+Position = Literal["learned", "sinusoidal", "none"]
+
+PLUS_CHANNELS: Final = 10
+"""m of (X)+ in the paper (section 3.3): half of the channels code i, half code j."""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot work; the message says what to change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a transformer, and how its attention shares projections and heads.
+
+    Attributes:
+        d_model: Width of the residual stream.
+        n_layers: Number of blocks.
+        n_heads: Query heads (H); must divide ``d_model``.
+        n_kv_heads: KV heads (G); must divide ``n_heads``. ``None`` means ``n_heads`` (MHA).
+            1 is MQA, anything between is GQA.
+        sharing: Which projections are tied; a :class:`~qkvlib.sharing.Sharing` or any spelling
+            that :func:`~qkvlib.sharing.parse_sharing` reads.
+        vocab_size: Number of tokens.
+        max_seq_len: Longest sequence, in tokens; also the cache's default capacity.
+        d_ff: Width of the MLP's hidden layer. ``None`` means ``4 * d_model``.
+        causal: Whether position i may look only at positions ≤ i (GPT) or at all (encoder).
+        position: How positions enter: ``"learned"`` or ``"sinusoidal"`` vectors added to the
+            token embeddings, or ``"none"``.
+        plus_channels: Channels m of the (X)+ term; 0 switches it off, 10 is the paper's value.
+        bias: Whether linear layers carry biases.
+        dropout: Probability of dropping an activation while training, in [0, 1).
+        tie_embeddings: Whether the output layer reuses the token embedding.
+
+    Raises:
+        ConfigError: If the combination cannot work. The message names the field, the value and
+            the ways out.
+    """
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    vocab_size: int
+    max_seq_len: int
+    sharing: Sharing = SHARINGS["QKV"]
+    n_kv_heads: int = None  # type: ignore[assignment]  # __post_init__ fills it in
+    d_ff: int = None  # type: ignore[assignment]
+    causal: bool = True
+    position: Position = "learned"
+    plus_channels: int = 0
+    bias: bool = True
+    dropout: float = 0.0
+    tie_embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        # Frozen dataclasses set normalised values this way; after this the object never changes.
+        put = object.__setattr__
+        put(self, "sharing", parse_sharing(self.sharing))
+        if self.n_kv_heads is None:
+            put(self, "n_kv_heads", self.n_heads)
+        if self.d_ff is None:
+            put(self, "d_ff", 4 * self.d_model)
+
+        for name in (
+            "d_model", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len", "d_ff",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1.")
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"d_model={self.d_model} does not divide into n_heads={self.n_heads} heads. "
+                f"Choose n_heads from {_divisors(self.d_model)}, or a d_model that is a "
+                f"multiple of {self.n_heads}."
+            )
+        if self.n_heads % self.n_kv_heads:
+            raise ConfigError(
+                f"n_kv_heads={self.n_kv_heads} does not divide n_heads={self.n_heads}: each KV "
+                f"head must serve the same number of query heads. Choose n_kv_heads from "
+                f"{_divisors(self.n_heads)}."
+            )
+        if self.sharing.ties_query and self.n_kv_heads != self.n_heads:
+            raise ConfigError(
+                f"sharing={self.sharing.name} {self.sharing.tuple_form} uses one projection for "
+                f"queries and keys, so it needs as many KV heads as query heads, but "
+                f"n_kv_heads={self.n_kv_heads} and n_heads={self.n_heads}. Two ways out: set "
+                f"n_kv_heads={self.n_heads}, or untie the query: sharing='QKV' or 'Q-K=V'."
+            )
+        if self.position not in get_args(Position):
+            raise unknown_name("position", self.position, get_args(Position))
+        channels = self.plus_channels
+        if not isinstance(channels, int) or channels < 0 or channels % 2:
+            raise ConfigError(
+                f"plus_channels={channels!r}: expected an even whole number, 0 for none, since "
+                f"half of the channels code i and half code j (the paper uses {PLUS_CHANNELS})."
+            )
+        if channels and self.causal:
+            raise ConfigError(
+                f"plus_channels={channels} with causal=True: (X)+ is defined for models "
+                "that see the whole sequence. Two ways out: set causal=False, or plus_channels=0."
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"dropout={self.dropout!r}: expected a probability in [0, 1).")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head (D)."""
+        return self.d_model // self.n_heads
+
+    @property
+    def variant(self) -> Variant:
+        """Sharing, head sharing and (X)+ together, as the paper names them."""
+        n_kv_heads = None if self.n_kv_heads == self.n_heads else self.n_kv_heads
+        return Variant(self.sharing, n_kv_heads, bool(self.plus_channels))
+
+    def replace(self, **changes: Any) -> ModelConfig:
+        """Return a copy with some fields changed, checked like a new one.
+
+        Args:
+            **changes: Fields and their new values. ``variant=`` takes a variant or its name and
+                sets ``sharing``, ``n_kv_heads`` and ``plus_channels`` together.
+
+        Raises:
+            ConfigError: If the result cannot work, or a field does not exist.
+        """
+        variant = changes.pop("variant", None)
+        if variant is not None:
+            changes |= _variant_fields(variant, changes.get("n_heads", self.n_heads))
+        names = [f.name for f in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                raise unknown_name("field of ModelConfig", name, names)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them; the sharing by its name."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return fields | {"sharing": self.sharing.name}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Rebuild a configuration from :meth:`to_dict`.
+
+        Raises:
+            ConfigError: If a field is missing or unknown.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in data:
+            if name not in names:
+                raise unknown_name("field of ModelConfig", name, names)
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise ConfigError(f"ModelConfig cannot be rebuilt: {error}") from None
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _variant_fields(variant: Variant | str, n_heads: int) -> dict[str, Any]:
+    parsed = parse_variant(variant) if isinstance(variant, str) else variant
+    return {
+        "sharing": parsed.sharing,
+        "n_kv_heads": parsed.n_kv_heads or n_heads,
+        "plus_channels": PLUS_CHANNELS if parsed.plus else 0,
+    }
+
+
+CONFIGS: Final[Mapping[str, ModelConfig]] = MappingProxyType(
+    {
+        # The lessons' GPT: four of them train in a lesson on two cores.
+        "small": ModelConfig(d_model=96, n_layers=3, n_heads=4, vocab_size=256, max_seq_len=128),
+        # Kayyam et al. (2026), section 4.3: GPT-style, learned positions, tied embeddings.
+        "300M": ModelConfig(
+            d_model=1024, n_layers=20, n_heads=16, d_ff=4096, vocab_size=50304, max_seq_len=2048
+        ),
+        "1.2B": ModelConfig(
+            d_model=2048, n_layers=22, n_heads=32, d_ff=8192, vocab_size=50304, max_seq_len=2048
+        ),
+    }
+)
+"""Named configurations, all with sharing QKV and MHA; change them with ``.replace(...)``."""
+
+
+def get_config(name: str) -> ModelConfig:
+    """Look a configuration up by name.
+
+    Args:
+        name: A key of :data:`CONFIGS`, in any case.
+
+    Raises:
+        ValueError: If there is none of that name; the message offers the nearest.
+    """
+    by_folded = {key.lower(): config for key, config in CONFIGS.items()}
+    found = by_folded.get(name.lower())
+    if found is None:
+        raise unknown_name("configuration", name, CONFIGS)
+    return found
