@@ -1,115 +1,132 @@
 # The public names of the course library, by module; lazy_loader reads this file at run time.
+from . import (
+    check as check,
+    plots as plots,
+)
 from .accounting import (
     DTYPES as DTYPES,
-)
-from .accounting import (
     CacheRow as CacheRow,
-)
-from .accounting import (
     CacheTable as CacheTable,
-)
-from .accounting import (
     bytes_per_token as bytes_per_token,
-)
-from .accounting import (
     cache_bytes as cache_bytes,
-)
-from .accounting import (
     cache_table as cache_table,
-)
-from .accounting import (
     count_parameters as count_parameters,
-)
-from .accounting import (
     format_bytes as format_bytes,
-)
-from .accounting import (
     parse_dtype as parse_dtype,
-)
-from .accounting import (
     projection_macs as projection_macs,
-)
-from .accounting import (
     saved as saved,
 )
 from .analysis import (
     asymmetry as asymmetry,
-)
-from .analysis import (
     self_attention_share as self_attention_share,
 )
 from .attention import (
     Attention as Attention,
-)
-from .attention import (
     AttentionMaps as AttentionMaps,
 )
 from .cache import (
     KVCache as KVCache,
-)
-from .cache import (
     LayerCache as LayerCache,
+)
+from .checkpoint import (
+    CHECKPOINT_FILE as CHECKPOINT_FILE,
+    CheckpointError as CheckpointError,
+    RunError as RunError,
+    load_checkpoint as load_checkpoint,
 )
 from .config import (
     CONFIGS as CONFIGS,
-)
-from .config import (
     PLUS_CHANNELS as PLUS_CHANNELS,
-)
-from .config import (
     ConfigError as ConfigError,
-)
-from .config import (
     ModelConfig as ModelConfig,
-)
-from .config import (
     get_config as get_config,
+)
+from .doctor import (
+    Check as Check,
+    examine as examine,
+    report as report,
+)
+from .generation import (
+    GenerateError as GenerateError,
+    Generation as Generation,
+    GenerationStats as GenerationStats,
+    generate as generate,
+    stream_text as stream_text,
+)
+from .journal import (
+    compare as compare,
+    predict as predict,
+    recall as recall,
 )
 from .models import (
     GPT as GPT,
-)
-from .models import (
     Block as Block,
-)
-from .models import (
     Encoder as Encoder,
-)
-from .models import (
     Transformer as Transformer,
-)
-from .models import (
     build_model as build_model,
-)
-from .models import (
     token_loss as token_loss,
+)
+from .paper import (
+    PaperClaim as PaperClaim,
+    PaperFigure as PaperFigure,
+    paper_claims as paper_claims,
+    paper_figures as paper_figures,
 )
 from .position import (
     PlusTerm as PlusTerm,
-)
-from .position import (
     PositionEmbedding as PositionEmbedding,
-)
-from .position import (
     sinusoid as sinusoid,
+)
+from .records import (
+    RecordError as RecordError,
+    RunRecord as RunRecord,
+    aggregate as aggregate,
+    cpu_name as cpu_name,
+    load_records as load_records,
+    save_records as save_records,
+    versions as versions,
 )
 from .sharing import (
     ROLES as ROLES,
-)
-from .sharing import (
     SHARINGS as SHARINGS,
-)
-from .sharing import (
     Sharing as Sharing,
-)
-from .sharing import (
     UnknownNameError as UnknownNameError,
-)
-from .sharing import (
     Variant as Variant,
-)
-from .sharing import (
     parse_sharing as parse_sharing,
-)
-from .sharing import (
     parse_variant as parse_variant,
+)
+from .stats import (
+    MIN_RUNS as MIN_RUNS,
+    Interval as Interval,
+    PairedDifference as PairedDifference,
+    StatsError as StatsError,
+    mean_interval as mean_interval,
+    paired_difference as paired_difference,
+    undominated as undominated,
+)
+from .tasks import (
+    Task as Task,
+    TaskError as TaskError,
+)
+from .tasks.synthetic import (
+    TASKS as TASKS,
+    SyntheticTask as SyntheticTask,
+)
+from .tasks.text import (
+    TextTask as TextTask,
+    decode as decode,
+    encode as encode,
+    standard_library_text as standard_library_text,
+)
+from .training import (
+    InterruptedRunError as InterruptedRunError,
+    Progress as Progress,
+    TrainConfig as TrainConfig,
+    evaluate as evaluate,
+    train as train,
+)
+from .widgets import (
+    CacheMeter as CacheMeter,
+    CourseWidget as CourseWidget,
+    show as show,
 )

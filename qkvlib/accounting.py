@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from qkvlib.config import ModelConfig, get_config
+from qkvlib.config import CONFIGS, ModelConfig, get_config
 from qkvlib.models import build_model
 from qkvlib.sharing import unknown_name
 
@@ -213,8 +213,8 @@ def cache_table(
         ConfigError: If ``n_kv_heads`` does not divide the query heads.
         ValueError: If the name is unknown or ``tokens`` is negative.
     """
-    name = config if isinstance(config, str) else "custom"
     shape = get_config(config) if isinstance(config, str) else config
+    name = next((key for key, known in CONFIGS.items() if known == shape), "custom")
     g = n_kv_heads if n_kv_heads is not None else max(1, shape.n_heads // 4)
     names = ["QKV", "Q-K=V", "Q=K-V", "Q=K=V", f"GQA-{g}", "MQA", f"Q-GQA-{g}", "Q-MQA"]
     rows = []

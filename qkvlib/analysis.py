@@ -31,7 +31,7 @@ def asymmetry(scores: Tensor) -> Tensor:
     """
     _check_square(scores)
     difference: Tensor = torch.linalg.matrix_norm(scores - scores.mT)
-    return difference / torch.linalg.matrix_norm(scores).clamp_min(1e-30)
+    return difference.div(torch.linalg.matrix_norm(scores).clamp_min(1e-30))
 
 
 def self_attention_share(weights: Tensor) -> Tensor:

@@ -68,6 +68,8 @@ class Transformer(nn.Module):
 
     def _init_weights(self) -> None:
         """Normal weights of deviation 0.02, smaller where a residual branch ends (GPT-2)."""
+        if self.embedding.weight.is_meta:  # there is nothing to fill, only shapes to count
+            return
         for name, parameter in self.named_parameters():
             if parameter.ndim >= 2:
                 ends_branch = name.endswith(("out_proj.weight", "mlp.2.weight"))

@@ -61,11 +61,14 @@ class Sharing:
         name: The paper's name, for example ``"Q-K=V"``.
         tuple_form: The same with commas, for example ``"(Q, K=V)"``.
         roles: Role -> projection, for example ``{"q": "q", "k": "k", "v": "k"}``.
+        colour: Colour in every figure and widget, from the colour-blind safe palette of Okabe
+            and Ito.
     """
 
     name: str
     tuple_form: str
     roles: Mapping[Role, str] = field(hash=False)
+    colour: str
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -86,18 +89,18 @@ class Sharing:
         return self.name
 
 
-def _sharing(name: str, tuple_form: str, q: str, k: str, v: str) -> Sharing:
-    return Sharing(name, tuple_form, MappingProxyType({"q": q, "k": k, "v": v}))
+def _sharing(name: str, tuple_form: str, q: str, k: str, v: str, colour: str) -> Sharing:
+    return Sharing(name, tuple_form, MappingProxyType({"q": q, "k": k, "v": v}), colour)
 
 
 SHARINGS: Final[Mapping[str, Sharing]] = MappingProxyType(
     {
         sharing.name: sharing
         for sharing in (
-            _sharing("QKV", "(Q, K, V)", "q", "k", "v"),
-            _sharing("Q=K-V", "(Q=K, V)", "k", "k", "v"),
-            _sharing("Q-K=V", "(Q, K=V)", "q", "k", "k"),
-            _sharing("Q=K=V", "(Q=K=V)", "k", "k", "k"),
+            _sharing("QKV", "(Q, K, V)", "q", "k", "v", "#0072B2"),
+            _sharing("Q=K-V", "(Q=K, V)", "k", "k", "v", "#E69F00"),
+            _sharing("Q-K=V", "(Q, K=V)", "q", "k", "k", "#009E73"),
+            _sharing("Q=K=V", "(Q=K=V)", "k", "k", "k", "#CC79A7"),
         )
     }
 )

@@ -1,8 +1,7 @@
 """Names of the four tyings: one table, many spellings."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from qkvlib import SHARINGS, Variant, parse_sharing, parse_variant
 

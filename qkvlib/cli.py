@@ -1,0 +1,385 @@
+"""``qkv``: the course at the command line.
+
+Every command has ``--json``; standard output is then JSON and nothing else. What goes wrong is said
+in one message on standard error with exit status 2; ``QKV_DEBUG=1`` shows the traceback instead.
+PyTorch is imported inside the commands, so that ``qkv --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from qkvlib.config import ModelConfig
+    from qkvlib.records import RunRecord
+    from qkvlib.tasks import Task
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class _Commands(click.Group):
+    """A group whose commands answer a mistake with one message instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            click.echo(f"\n{stop}" if str(stop) else "\nstopped", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            raise  # click knows what to do when a reader such as head has seen enough
+        except (ValueError, OSError) as error:
+            if os.environ.get("QKV_DEBUG"):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+
+
+def _json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")(
+        command
+    )
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=1))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side, the first flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qkvlib", prog_name="qkv")
+def main() -> None:
+    """Transformers with tied query, key and value projections: train them, watch their caches."""
+
+
+@main.command()
+@_json_option
+def doctor(as_json: bool) -> None:
+    """Check this machine, and say how to mend it."""
+    from qkvlib import doctor as clinic
+
+    checks = clinic.examine()
+    if as_json:
+        _print_json(clinic.to_dict(checks))
+    else:
+        click.echo(clinic.report(checks))
+    raise SystemExit(1 if clinic.summary(checks) == "fail" else 0)
+
+
+@main.command()
+@click.option("--config", "name", default="300M", show_default=True, help="300M, 1.2B or small.")
+@click.option("--tokens", default=32768, show_default=True, help="Tokens in the cache.")
+@click.option("--dtype", default="float16", show_default=True, help="Number format of the cache.")
+@click.option("--binary", is_flag=True, help="Powers of two (MiB) instead of ten (MB).")
+@_json_option
+def cache(name: str, tokens: int, dtype: str, binary: bool, as_json: bool) -> None:
+    """Print the KV caches of eight configurations.
+
+    The paper's four tyings, GQA, MQA and both together: bytes per token, in all, and share saved.
+    """
+    from qkvlib.accounting import cache_table, parse_dtype
+
+    table = cache_table(name, tokens, dtype=parse_dtype(dtype))
+    if as_json:
+        _print_json(table.to_dict())
+    else:
+        click.echo(table.to_text(binary=binary))
+
+
+@main.command()
+@click.option("--config", "name", default="300M", show_default=True, help="300M, 1.2B or small.")
+@_json_option
+def params(name: str, as_json: bool) -> None:
+    """Count the parameters of the same eight."""
+    from qkvlib.accounting import cache_table, count_parameters
+    from qkvlib.config import get_config
+
+    config = get_config(name)
+    variants = [config.replace(variant=row.name) for row in cache_table(config, 0).rows]
+    counts = [count_parameters(variant) for variant in variants]
+    if as_json:
+        rows = [
+            {
+                "name": variant.variant.name,
+                "sharing": variant.sharing.name,
+                "n_kv_heads": variant.n_kv_heads,
+                "parameters": count,
+            }
+            for variant, count in zip(variants, counts, strict=True)
+        ]
+        _print_json({"config": name, "rows": rows})
+        return
+    lines = [("name", "parameters", "fewer than QKV")]
+    lines += [
+        (
+            f"{variant.variant.name}  {variant.variant.tuple_form}",
+            f"{count:,}",
+            f"{100 * (1 - count / counts[0]):.1f} %",
+        )
+        for variant, count in zip(variants, counts, strict=True)
+    ]
+    click.echo(_aligned(lines))
+
+
+@main.group()
+def train() -> None:
+    """Train a model on a task."""
+
+
+def _training_options(command: F) -> F:
+    options = [
+        click.option(
+            "--sharing", default="QKV", show_default=True,
+            help="QKV, Q=K-V, Q-K=V, Q=K=V in any spelling; or with head sharing: MQA, Q-GQA-2.",
+        ),
+        click.option("--n-kv-heads", type=int, help="KV heads; 1 is MQA.  [default: --n-heads]"),
+        click.option("--d-model", type=int, help="Width."),
+        click.option("--n-layers", type=int, help="Blocks."),
+        click.option("--n-heads", type=int, help="Query heads."),
+        click.option("--d-ff", type=int, help="Width of the MLP.  [default: 4 x --d-model]"),
+        click.option("--dropout", type=float, default=0.0, show_default=True),
+        click.option("--batch-size", default=16, show_default=True, help="Sequences a step."),
+        click.option("--lr", default=2e-3, show_default=True, help="Highest learning rate."),
+        click.option("--eval-every", default=100, show_default=True, help="Steps between."),
+        click.option("--save-every", default=100, show_default=True, help="Steps between."),
+        click.option("--seed", default=0, show_default=True, help="Of weights, data and dropout."),
+        click.option(
+            "--out", type=click.Path(path_type=Path),
+            help="Folder of the run.  [default: runs/TASK-VARIANT-seed-SEED]",
+        ),
+        click.option("--resume", is_flag=True, help="Go on with the run in --out."),
+        click.option("--threads", type=click.IntRange(min=1), help="PyTorch's threads."),
+        _json_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@train.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--text", "text", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
+    help="UTF-8 files to train on.  [default: the source of Python's standard library]",
+)  # fmt: skip
+@click.option("--config", "name", default="small", show_default=True, help="Shape to start from.")
+@click.option("--max-seq-len", type=int, help="Context, in bytes.")
+@click.option("--steps", default=2000, show_default=True, help="Updates.")
+@_training_options
+def text(
+    files: tuple[Path, ...],
+    text: tuple[Path, ...],
+    name: str,
+    max_seq_len: int | None,
+    seed: int,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Train a GPT to predict the next byte of a text."""
+    _set_threads(threads)
+    from qkvlib.config import get_config
+    from qkvlib.tasks.text import VOCAB_SIZE, TextTask
+
+    config = get_config(name)
+    config = config.replace(
+        max_seq_len=config.max_seq_len if max_seq_len is None else max_seq_len,
+        vocab_size=VOCAB_SIZE,
+    )
+    config = _shape(config, options)
+    task = TextTask(config.max_seq_len, files=[*text, *files] or None, seed=seed)
+    _train(config, task, seed, **options)
+
+
+@train.command()
+@click.argument("task_name", metavar="TASK")
+@click.option("--length", default=16, show_default=True, help="Digits in a list.")
+@click.option("--steps", default=1000, show_default=True, help="Updates.")
+@_training_options
+def synthetic(task_name: str, length: int, seed: int, threads: int | None, **options: Any) -> None:
+    """Train an encoder on TASK: REVERSE, SORT, SUB, SWAP or COPY, on lists of digits."""
+    _set_threads(threads)
+    from qkvlib.config import ModelConfig
+    from qkvlib.tasks.synthetic import SyntheticTask
+
+    task = SyntheticTask(task_name, length, seed=seed)
+    shape = ModelConfig(
+        d_model=64, n_layers=2, n_heads=4, vocab_size=task.vocab_size, max_seq_len=length,
+        causal=False,
+        tie_embeddings=False,  # tied, an untrained model solves most of COPY
+    )  # fmt: skip
+    _train(_shape(shape, options), task, seed, **options)
+
+
+def _set_threads(threads: int | None) -> None:
+    """Set what OpenMP reads when PyTorch is first imported."""
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # Threads that stay on their core train faster. A single one has nothing to keep together,
+        # and would share the first core with every other run that does the same.
+        os.environ.setdefault("OMP_PROC_BIND", "true")
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _shape(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:
+    """Apply the options that shape the model, and take them out of ``options``."""
+    from qkvlib.config import ConfigError
+    from qkvlib.sharing import parse_variant
+
+    variant = parse_variant(options.pop("sharing"))
+    n_kv_heads, d_ff = options.pop("n_kv_heads"), options.pop("d_ff")
+    if variant.n_kv_heads is not None and n_kv_heads not in (None, variant.n_kv_heads):
+        raise ConfigError(
+            f"--sharing {variant.name} means {variant.n_kv_heads} KV heads, but --n-kv-heads "
+            f"{n_kv_heads} was given. Leave one of them out."
+        )
+    changes = {name: options.pop(name) for name in ("d_model", "n_layers", "n_heads", "dropout")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if d_ff is not None or "d_model" in changes:
+        changes["d_ff"] = d_ff  # None: four times the new width
+    shaped = config.replace(variant=variant, **changes)
+    return shaped if n_kv_heads is None else shaped.replace(n_kv_heads=n_kv_heads)
+
+
+def _train(
+    config: ModelConfig,
+    task: Task,
+    seed: int,
+    *,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **training: Any,
+) -> None:
+    from qkvlib.models import build_model
+    from qkvlib.training import TrainConfig, train as run
+
+    if out is None:
+        out = Path("runs") / f"{task.name}-{config.variant.name}-seed-{seed}"
+    model = build_model(config, seed=seed)
+    record = run(model, task, TrainConfig(seed=seed, **training), out=out, resume=resume)
+    if as_json:
+        _print_json(record.to_dict() | {"out": str(out)})
+    else:
+        click.echo(_summary(record, out))
+        if task.causal:
+            click.echo(f'\nLet it write: qkv generate --checkpoint {out} --prompt "def "')
+
+
+def _summary(record: RunRecord, out: Path) -> str:
+    from qkvlib.accounting import format_bytes
+
+    rows = [
+        ("run", str(out)),
+        ("variant", f"{record.variant.name} {record.variant.tuple_form}"),
+        ("held-out loss", f"{record.metrics['loss']:.4f} nats per token"),
+    ]
+    if "bits_per_byte" in record.metrics:
+        rows.append(("bits per byte", f"{record.metrics['bits_per_byte']:.4f}"))
+    rows.append(("accuracy", f"{100 * record.metrics['accuracy']:.2f} % of tokens"))
+    rows.append(("parameters", f"{record.n_params:,}"))
+    for dtype, size in record.cache_bytes_per_token.items():
+        rows.append((f"cache per token, {dtype}", format_bytes(size)))
+    rows.append(("speed", f"{record.tokens_per_second:,.0f} tokens/s"))
+    rows.append(("time", f"{record.seconds:.1f} s"))
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+
+@main.command()
+@click.option(
+    "--checkpoint", required=True, type=click.Path(path_type=Path),
+    help="Folder of a run, or its .safetensors file.",
+)  # fmt: skip
+@click.option("--prompt", required=True, help="Text to go on from.")
+@click.option("--max-new-tokens", type=int, help="Bytes to write.  [default: what fits, up to 200]")
+@click.option("--temperature", default=0.8, show_default=True, help="0 is greedy.")
+@click.option("--top-k", type=int, help="Choose among the k likeliest bytes only.")
+@click.option("--seed", default=0, show_default=True, help="Of the choice.")
+@click.option("--no-cache", is_flag=True, help="Compute all anew for each byte; the same text.")
+@_json_option
+def generate(
+    checkpoint: Path,
+    prompt: str,
+    max_new_tokens: int | None,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+    no_cache: bool,
+    as_json: bool,
+) -> None:
+    """Write text with a trained model.
+
+    The text goes to standard output; what the cache holds, and the speed, to standard error.
+    """
+    from qkvlib.accounting import format_bytes
+    from qkvlib.checkpoint import load_checkpoint
+    from qkvlib.generation import generate as make, stream_text
+    from qkvlib.tasks.text import encode
+
+    model = load_checkpoint(checkpoint)
+    tokens = encode(prompt)
+    if max_new_tokens is None:
+        max_new_tokens = max(1, min(200, model.config.max_seq_len - len(tokens)))
+    generation = make(
+        model,
+        tokens,
+        max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+        use_cache=not no_cache,
+    )
+    pieces = []
+    if not as_json:
+        click.echo(prompt, nl=False)
+    for piece in stream_text(generation):
+        pieces.append(piece)
+        if not as_json:
+            click.echo(piece, nl=False)
+    stats = generation.stats
+    variant = model.config.variant
+    if as_json:
+        _print_json(
+            {
+                "variant": variant.name,
+                "prompt": prompt,
+                "text": "".join(pieces),
+                "prompt_tokens": stats.prompt_tokens,
+                "new_tokens": stats.new_tokens,
+                "use_cache": not no_cache,
+                "cache_bytes": stats.cache_bytes,
+                "tokens_per_second": stats.tokens_per_second,
+                "prefill_seconds": stats.prefill_seconds,
+                "decode_seconds": stats.decode_seconds,
+            }
+        )
+        return
+    held = "no cache" if no_cache else f"cache {format_bytes(stats.cache_bytes)}"
+    click.echo(
+        f"\n\n{variant.name} {variant.tuple_form}: {held}, {stats.new_tokens} tokens at "
+        f"{stats.tokens_per_second:,.0f} tokens/s",
+        err=True,
+    )

@@ -1,0 +1,86 @@
+"""Tasks: data in, batches out, offline by default.
+
+A task hands out batches as a pure function of its seed and the step. So an interrupted run needs no
+state of the data to go on, and two variants with the same seed see the same batches in the same
+order, which is what makes paired comparisons by seed fair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor]
+"""``(inputs, targets)``, both int64 of shape (B, T)."""
+
+
+class TaskError(ValueError):
+    """A task cannot be made from what was given; the message says why and how to mend it."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What the training loop asks of a task."""
+
+    @property
+    def name(self) -> str:
+        """Short name, for records and tables: ``"text"``, ``"REVERSE"``."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of distinct tokens."""
+        ...
+
+    @property
+    def seq_len(self) -> int:
+        """T, the length of every sequence in a batch."""
+        ...
+
+    @property
+    def causal(self) -> bool:
+        """Whether each target is the next input: then only a causal model may be trained on it."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> float | None:
+        """Bytes of text that one token stands for; ``None`` where tokens are not text."""
+        ...
+
+    def batch(self, step: int, batch_size: int) -> Batch:
+        """Return the training batch of a step, a pure function of the task's seed and the step."""
+        ...
+
+    def eval_batches(self, batch_size: int) -> Iterable[Batch]:
+        """Return held-out batches, the same for every variant, seed and step."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the data, ready for JSON; ``sha256`` is always among it."""
+        ...
+
+
+def step_generator(seed: int, step: int, *, held_out: bool = False) -> torch.Generator:
+    """Make the random generator of one batch.
+
+    PyTorch's CPU generator keeps only 32 bits of its seed. Seed and step are therefore hashed
+    down to 31, and the last bit tells training from held-out data: the two can never share a seed.
+
+    Args:
+        seed: The task's seed.
+        step: The training step, or the number of the held-out batch.
+        held_out: Whether the batch is for evaluation.
+
+    Returns:
+        A fresh CPU generator, the same for the same arguments.
+    """
+    digest = hashlib.blake2b(f"{seed} {step}".encode(), digest_size=4).digest()
+    mixed = int.from_bytes(digest, "little") & 0x7FFF_FFFF
+    return torch.Generator().manual_seed(mixed | int(held_out) << 31)
+
+
+__all__ = ["Batch", "Task", "TaskError", "step_generator"]
