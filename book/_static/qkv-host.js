@@ -1,0 +1,193 @@
+// Brings a page of the book to life: mounts the course's widgets and draws its figures.
+//
+// A classic script, because module scripts and fetch() do not work from file://. The widgets'
+// sources arrive as text in window.QKV_WIDGETS (qkv-widgets.js, written when the book is built).
+
+(() => {
+  "use strict";
+
+  const NARROW = 600; // px of figure width below which a legend moves under the plot
+
+  function isDark() {
+    const chosen = document.documentElement.dataset.theme;
+    if (chosen === "dark" || chosen === "light") return chosen === "dark";
+    return matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  function onThemeChange(callback) {
+    new MutationObserver(callback).observe(document.documentElement, {
+      attributes: true,
+      attributeFilter: ["data-theme"],
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", callback);
+  }
+
+  // -------------------------------------------------------------------------------------- widgets
+
+  /** The part of Jupyter's widget model that a view may use, without a kernel behind it. */
+  function makeModel(state) {
+    const listeners = new Map();
+    const emit = (event, ...values) => {
+      for (const callback of [...(listeners.get(event) ?? [])]) callback(...values);
+    };
+    return {
+      get: (name) => state[name],
+      set(name, value) {
+        if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
+        state[name] = value;
+        emit(`change:${name}`, this, value);
+        emit("change", this);
+      },
+      save_changes() {},
+      on(event, callback) {
+        if (!listeners.has(event)) listeners.set(event, new Set());
+        listeners.get(event).add(callback);
+      },
+      off(event, callback) {
+        if (callback) listeners.get(event)?.delete(callback);
+        else listeners.delete(event);
+      },
+      send() {},
+    };
+  }
+
+  const modules = new Map();
+
+  /** Load a widget's module once, however many of it a page has. */
+  function load(name) {
+    if (!modules.has(name)) {
+      const source = window.QKV_WIDGETS?.[name];
+      if (source === undefined) {
+        return Promise.reject(new Error(`qkv-widgets.js has no widget called ${name}`));
+      }
+      const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+      modules.set(
+        name,
+        import(url).finally(() => URL.revokeObjectURL(url)),
+      );
+    }
+    return modules.get(name);
+  }
+
+  function complain(mount, error) {
+    console.error(error);
+    const note = document.createElement("p");
+    note.className = "qkv-error";
+    note.setAttribute("role", "alert");
+    note.style.cssText =
+      "border-left:4px solid #b26a00;padding:.5em .75em;background:#fdf3e4;color:#1c2530";
+    note.textContent =
+      `This interactive figure could not start (${error.message ?? error}). ` +
+      "What it would have shown is written out here.";
+    mount.prepend(note);
+  }
+
+  async function mountWidget(mount) {
+    const fallback = mount.querySelector(":scope > .qkv-widget-fallback");
+    const el = document.createElement("div");
+    try {
+      const data = mount.querySelector(':scope > script[type="application/json"]');
+      const model = makeModel(JSON.parse(data.textContent));
+      let widget = (await load(mount.dataset.widget)).default;
+      if (typeof widget === "function") widget = await widget();
+      await widget.initialize?.({ model });
+      // In the page before it is drawn: a view may measure itself.
+      mount.append(el);
+      await widget.render({ model, el });
+      if (fallback) fallback.hidden = true;
+      mount.qkvModel = model;
+      mount.dataset.state = "live";
+    } catch (error) {
+      el.remove();
+      mount.dataset.state = "failed";
+      complain(mount, error);
+    }
+  }
+
+  // -------------------------------------------------------------------------------------- figures
+
+  const fontOf = () => getComputedStyle(document.body).fontFamily;
+
+  /** The layout keys that depend on the theme; axes are found by name. */
+  function themed(layout) {
+    const dark = isDark();
+    const ink = dark ? "#e6ebf1" : "#1c2530";
+    const grid = dark ? "#36404c" : "#dde2e9";
+    const patch = {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      "font.color": ink,
+      "font.family": fontOf(),
+      "legend.bgcolor": "rgba(0,0,0,0)",
+      "hoverlabel.bgcolor": dark ? "#1f262f" : "#ffffff",
+      "hoverlabel.font.color": ink,
+      "modebar.bgcolor": "rgba(0,0,0,0)",
+      "modebar.color": dark ? "#a7b2bf" : "#55606d",
+      "modebar.activecolor": ink,
+    };
+    const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
+    for (const axis of new Set([...axes, "xaxis", "yaxis"])) {
+      patch[`${axis}.gridcolor`] = grid;
+      patch[`${axis}.zerolinecolor`] = grid;
+      patch[`${axis}.linecolor`] = dark ? "#7f8b99" : "#7b8794";
+    }
+    return patch;
+  }
+
+  /** Where the legend goes: at the bottom, unless there is room and the figure places it itself. */
+  function fitted(original, width) {
+    const legend = original.legend ?? {};
+    const narrow = width < NARROW;
+    const placed = ["x", "y", "xref", "yref"].some((key) => legend[key] != null);
+    const bottom = { x: 0, xanchor: "left", y: 0, yanchor: "bottom", yref: "container" };
+    const patch = {
+      "legend.orientation": narrow ? "h" : (legend.orientation ?? (placed ? null : "h")),
+      "margin.l": narrow ? 48 : (original.margin?.l ?? null),
+      "margin.r": narrow ? 12 : (original.margin?.r ?? null),
+    };
+    for (const [key, value] of Object.entries(bottom)) {
+      patch[`legend.${key}`] = narrow || !placed ? value : (legend[key] ?? null);
+    }
+    return patch;
+  }
+
+  async function drawFigure(figure) {
+    const plot = figure.querySelector(".qkv-plotly-plot");
+    try {
+      const data = figure.querySelector('script[type="application/json"]');
+      const { data: traces, layout = {}, config = {} } = JSON.parse(data.textContent);
+      if (!window.Plotly) throw new Error("plotly did not load");
+      const original = structuredClone(layout);
+      plot.replaceChildren();
+      const width = () => plot.clientWidth || figure.clientWidth || NARROW;
+      let narrow = width() < NARROW;
+      await Plotly.newPlot(plot, traces, layout, {
+        responsive: true,
+        displaylogo: false,
+        displayModeBar: false, // buttons have no place inside what is read as one image
+        ...config,
+      });
+      await Plotly.relayout(plot, { ...themed(original), ...fitted(original, width()) });
+      plot.setAttribute("role", "img");
+      if (original.meta?.alt) plot.setAttribute("aria-label", original.meta.alt);
+      onThemeChange(() => Plotly.relayout(plot, themed(original)));
+      new ResizeObserver(() => {
+        if (width() < NARROW === narrow) return;
+        narrow = !narrow;
+        Plotly.relayout(plot, fitted(original, width()));
+      }).observe(plot);
+      figure.dataset.state = "live";
+    } catch (error) {
+      figure.dataset.state = "failed";
+      complain(figure, error);
+    }
+  }
+
+  function start() {
+    document.querySelectorAll(".qkv-widget[data-widget]").forEach(mountWidget);
+    document.querySelectorAll(".qkv-plotly").forEach(drawFigure);
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+})();

@@ -1,0 +1,159 @@
+"""What every widget of the course shares: state, the static mount point, the bundle."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import anywidget
+from IPython import get_ipython
+from IPython.display import display
+
+from qkvlib.sharing import unknown_name
+
+STATIC_VARIABLE: Final = "QKV_STATIC"
+"""Environment variable: ``1`` makes :func:`show` write HTML instead of a live widget."""
+
+_HERE = Path(__file__).parent
+
+
+def _is_static() -> bool:
+    return os.environ.get(STATIC_VARIABLE) == "1"
+
+
+class CourseWidget(anywidget.AnyWidget):
+    """Base class of the course's widgets: JSON-able traits, and a way to be shown without a kernel.
+
+    A subclass sets ``name`` (the stem of the ES module beside it) and ``_esm`` (that module's
+    path), declares its traits with ``sync=True``, and writes :meth:`describe` and
+    :meth:`fallback_html`.
+
+    Attributes:
+        name: Stem of the ES module; also ``data-widget`` in the static mount point.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, **state: Any) -> None:
+        known = type(self).state_names()
+        for key in state:
+            # Traitlets only warns about a misspelt keyword; a reader would never see why the
+            # widget ignored it.
+            if key not in known and not type(self).class_traits().get(key):
+                raise unknown_name(f"field of {type(self).__name__}", key, known)
+        super().__init__(**state)
+
+    def open(self) -> None:
+        """Open the comm to the front end, unless outputs are being stored.
+
+        A stored notebook would otherwise carry the widget's state under a random model id.
+        """
+        if not _is_static():
+            super().open()
+
+    @classmethod
+    def state_names(cls) -> list[str]:
+        """Names of the traits that make up the state, in alphabetical order."""
+        own = set(cls.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names())
+        # anywidget adds the module's source as a trait of its own, with an underscore.
+        return sorted(name for name in own if not name.startswith("_"))
+
+    def state(self) -> dict[str, Any]:
+        """Return the synced traits as JSON can hold them: all that the view needs to draw."""
+        return {key: getattr(self, key) for key in self.state_names()}
+
+    def update(self, **changes: Any) -> None:
+        """Change several traits at once, checked together and sent together.
+
+        Use it where one change alone would not fit, such as ``n_heads`` and ``n_kv_heads``.
+
+        Args:
+            **changes: Traits and their new values.
+
+        Raises:
+            ValueError: If a trait does not exist; the message offers the nearest.
+            traitlets.TraitError: If the values do not fit together; nothing is changed then.
+        """
+        names = self.state_names()
+        for key in changes:
+            if key not in names:
+                raise unknown_name(f"field of {type(self).__name__}", key, names)
+        with self.hold_sync(), self.hold_trait_notifications():
+            for key, value in changes.items():
+                setattr(self, key, value)
+
+    def describe(self) -> str:
+        """Return what the widget shows, in a line or two of plain text."""
+        raise NotImplementedError(f"{type(self).__name__} must say in words what it shows")
+
+    def fallback_html(self) -> str:
+        """Return HTML that says the same where no script runs."""
+        return f"<p>{html.escape(self.describe())}</p>"
+
+
+def static_html(widget: CourseWidget) -> str:
+    """Write a widget as HTML that needs no kernel: its state, and what to read without a script.
+
+    The book's host script turns it into the live widget. The text depends on the state only.
+
+    Args:
+        widget: Any widget of the course.
+
+    Returns:
+        One ``<div class="qkv-widget">`` with the state as JSON and a readable fallback.
+    """
+    state = json.dumps(widget.state(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    # Only "<" could end the script element early; JSON reads its escape as the same character.
+    state = state.replace("<", "\\u003c")
+    name = html.escape(widget.name)
+    return (
+        f'<div class="qkv-widget" data-widget="{name}">'
+        f'<script type="application/json">{state}</script>'
+        f'<div class="qkv-widget-fallback">{widget.fallback_html()}</div>'
+        "</div>"
+    )
+
+
+def show(widget: CourseWidget) -> None:
+    """Show a widget: live in a notebook, as HTML where outputs are stored, as text elsewhere.
+
+    With the environment variable ``QKV_STATIC=1`` the output is the deterministic HTML of
+    :func:`static_html`, which the book brings to life without a kernel.
+
+    Args:
+        widget: Any widget of the course, for example ``CacheMeter()``.
+
+    Raises:
+        TypeError: If it is not a widget of the course.
+    """
+    if not isinstance(widget, CourseWidget):
+        raise TypeError(
+            f"show() was given a {type(widget).__name__}; it shows widgets of the course, for "
+            "example show(CacheMeter()). Other objects display themselves as a cell's last line."
+        )
+    if get_ipython() is None:
+        print(widget.describe())
+    elif _is_static():
+        display(  # type: ignore[no-untyped-call]
+            {"text/html": static_html(widget), "text/plain": widget.describe()},
+            raw=True,
+        )
+    else:
+        display(widget)  # type: ignore[no-untyped-call]
+
+
+def bundle_sources() -> str:
+    """Write every widget's ES module into one classic script, for pages opened from ``file://``.
+
+    Module scripts and ``fetch`` do not work there; a classic script does.
+
+    Returns:
+        JavaScript that sets ``window.QKV_WIDGETS`` to ``{name: source}``, in alphabetical order.
+    """
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_HERE.glob("*.js"))}
+    # Escaped, so that the text is safe inside an inline script element as well.
+    text = json.dumps(sources, ensure_ascii=False, indent=0).replace("<", "\\u003c")
+    return f"window.QKV_WIDGETS = {text};\n"

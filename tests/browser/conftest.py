@@ -1,0 +1,110 @@
+"""One Chromium for all browser tests, with a reason that helps where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+VENDOR = Path(__file__).with_name("vendor")
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason} (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
+    pytest.skip(reason)
+
+
+def find_chromium() -> str | None:
+    """The path in QKV_CHROMIUM, or the first Chromium or Chrome on PATH."""
+    chosen = os.environ.get("QKV_CHROMIUM")
+    if chosen:
+        return chosen if Path(chosen).exists() else None
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A running Chromium (a Playwright ``Browser``), shared by the session."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("no playwright: pip install playwright (it is in the extra 'test')")
+    path = find_chromium()
+    if path is None:
+        chosen = os.environ.get("QKV_CHROMIUM")
+        _missing(
+            f"QKV_CHROMIUM={chosen} does not exist"
+            if chosen
+            else "no Chromium: install one (Debian, Ubuntu: apt-get install chromium; Fedora: dnf "
+            "install chromium; macOS: brew install --cask chromium), or set QKV_CHROMIUM to the "
+            "path of a Chromium or Chrome"
+        )
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Make pages: ``new_page(width=360, dark=True)``; an uncaught script error fails the test.
+
+    Keyword arguments other than ``width``, ``height`` and ``dark`` go to ``browser.new_context``.
+    Motion is reduced, so that what is measured stands still.
+    """
+    contexts: list[Any] = []
+    errors: list[str] = []
+
+    def make(*, width: int = 1000, height: int = 900, dark: bool = False, **options: Any) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            **options,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not errors, f"the page threw: {errors}"
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[..., list[str]]:
+    """Run axe-core on a page and return its serious and critical violations, one line each."""
+    script = (VENDOR / "axe.min.js").read_text(encoding="utf-8")
+
+    def run(page: Any, selector: str | None = None) -> list[str]:
+        page.evaluate(script)
+        found = page.evaluate(
+            "selector => axe.run(selector ?? document, { resultTypes: ['violations'] })", selector
+        )
+        return [
+            f"{violation['id']} ({violation['impact']}) at {node['target']}: "
+            f"{node['failureSummary']}"
+            for violation in found["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+
+    return run
