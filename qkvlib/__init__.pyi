@@ -1,6 +1,8 @@
 # The public names of the course library, by module; lazy_loader reads this file at run time.
 from . import (
     check as check,
+    journal as journal,
+    paper as paper,
     plots as plots,
 )
 from .accounting import (
@@ -127,6 +129,7 @@ from .training import (
 )
 from .widgets import (
     CacheMeter as CacheMeter,
+    ClaimRater as ClaimRater,
     CourseWidget as CourseWidget,
     show as show,
 )

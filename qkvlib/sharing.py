@@ -29,6 +29,7 @@ from typing import Final, Literal
 Role = Literal["q", "k", "v"]
 
 ROLES: Final[tuple[Role, ...]] = ("q", "k", "v")
+"""The roles in attention: query, key, value."""
 
 
 class UnknownNameError(ValueError):

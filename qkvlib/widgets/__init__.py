@@ -1,13 +1,15 @@
 """Interactive figures that run with a kernel in JupyterLab and without one in the book.
 
-A widget is one self-contained ES module (the anywidget protocol) beside a thin Python class. The
-class holds JSON-able traits and nothing else, so the same state drives both places: a kernel sends
-it over a comm, the book's host script reads it from the page.
+A widget is one ES module (the anywidget protocol) beside a thin Python class; ``_shared.js`` is put
+in front of each module, which makes it self-contained. The class holds JSON-able traits and nothing
+else, so the same state drives both places: a kernel sends it over a comm, the book's host script
+reads it from the page.
 """
 
 from __future__ import annotations
 
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
+from qkvlib.widgets.claim_rater import ClaimRater
 
-__all__ = ["CacheMeter", "CourseWidget", "bundle_sources", "show", "static_html"]
+__all__ = ["CacheMeter", "ClaimRater", "CourseWidget", "bundle_sources", "show", "static_html"]

@@ -20,15 +20,26 @@ STATIC_VARIABLE: Final = "QKV_STATIC"
 _HERE = Path(__file__).parent
 
 
-def _is_static() -> bool:
+def is_static() -> bool:
+    """Whether outputs are being stored, so that they must be the same on every machine."""
     return os.environ.get(STATIC_VARIABLE) == "1"
+
+
+def module_source(name: str) -> str:
+    """Read a widget's ES module, self-contained: what all widgets share stands in front of it.
+
+    Args:
+        name: Stem of the module, for example ``"cache_meter"``.
+    """
+    parts = [_HERE / "_shared.js", _HERE / f"{name}.js"]
+    return "\n".join(path.read_text(encoding="utf-8") for path in parts)
 
 
 class CourseWidget(anywidget.AnyWidget):
     """Base class of the course's widgets: JSON-able traits, and a way to be shown without a kernel.
 
     A subclass sets ``name`` (the stem of the ES module beside it) and ``_esm`` (that module's
-    path), declares its traits with ``sync=True``, and writes :meth:`describe` and
+    :func:`module_source`), declares its traits with ``sync=True``, and writes :meth:`describe` and
     :meth:`fallback_html`.
 
     Attributes:
@@ -51,7 +62,7 @@ class CourseWidget(anywidget.AnyWidget):
 
         A stored notebook would otherwise carry the widget's state under a random model id.
         """
-        if not _is_static():
+        if not is_static():
             super().open()
 
     @classmethod
@@ -64,6 +75,13 @@ class CourseWidget(anywidget.AnyWidget):
     def state(self) -> dict[str, Any]:
         """Return the synced traits as JSON can hold them: all that the view needs to draw."""
         return {key: getattr(self, key) for key in self.state_names()}
+
+    def static_state(self) -> dict[str, Any]:
+        """Return the state that a page without a kernel starts from; the whole of it unless told.
+
+        A widget that holds what is the learner's own leaves that out: pages are read by others.
+        """
+        return self.state()
 
     def update(self, **changes: Any) -> None:
         """Change several traits at once, checked together and sent together.
@@ -105,7 +123,9 @@ def static_html(widget: CourseWidget) -> str:
     Returns:
         One ``<div class="qkv-widget">`` with the state as JSON and a readable fallback.
     """
-    state = json.dumps(widget.state(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    state = json.dumps(
+        widget.static_state(), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
     # Only "<" could end the script element early; JSON reads its escape as the same character.
     state = state.replace("<", "\\u003c")
     name = html.escape(widget.name)
@@ -136,7 +156,7 @@ def show(widget: CourseWidget) -> None:
         )
     if get_ipython() is None:
         print(widget.describe())
-    elif _is_static():
+    elif is_static():
         display(  # type: ignore[no-untyped-call]
             {"text/html": static_html(widget), "text/plain": widget.describe()},
             raw=True,
@@ -153,7 +173,8 @@ def bundle_sources() -> str:
     Returns:
         JavaScript that sets ``window.QKV_WIDGETS`` to ``{name: source}``, in alphabetical order.
     """
-    sources = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_HERE.glob("*.js"))}
+    names = sorted(path.stem for path in _HERE.glob("*.js") if not path.stem.startswith("_"))
+    sources = {name: module_source(name) for name in names}
     # Escaped, so that the text is safe inside an inline script element as well.
     text = json.dumps(sources, ensure_ascii=False, indent=0).replace("<", "\\u003c")
     return f"window.QKV_WIDGETS = {text};\n"

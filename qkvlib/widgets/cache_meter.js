@@ -1,8 +1,8 @@
 // CacheMeter: what a model's KV cache weighs, drawn head by head and layer by layer.
 //
-// One self-contained ES module in the anywidget protocol: `render({ model, el })` draws the model's
-// state and writes changes back. Names of sharings, number formats, presets and limits come from
-// Python through the state, so they are written down once.
+// An ES module in the anywidget protocol, self-contained once _shared.js is put in front of it:
+// `render({ model, el })` draws the model's state and writes changes back. Names of sharings, number
+// formats, presets and limits come from Python through the state, so they are written down once.
 
 // ---------------------------------------------------------------------------------------- counting
 
@@ -136,34 +136,15 @@ export function formatShare(share) {
 
 const plural = (n, one, many = `${one}s`) => `${formatCount(n)} ${n == 1 ? one : many}`;
 
-/** Which theme the host page shows: JupyterLab, the book's theme, or the system's wish. */
-export function themeOf(doc, prefersDark) {
-  const lab = doc.body?.dataset?.jpThemeLight;
-  if (lab) return lab === "false" ? "dark" : "light";
-  const book = doc.documentElement?.dataset?.theme;
-  if (book === "dark" || book === "light") return book;
-  return prefersDark ? "dark" : "light";
-}
-
 // ------------------------------------------------------------------------------------------- style
 
 const CSS = `
-:host { all: initial; display: block; }
-* { box-sizing: border-box; }
 .meter {
   --k: #0072b2; --v: #d55e00;
-  --bg: #ffffff; --soft: #f4f6f9; --line: #d5dbe3; --edge: #7b8794; --ghost: #8a95a3;
-  --fg: #1c2530; --muted: #55606d; --accent: #005a8d; --chosen: #e3f0f8; --query: #8a95a3;
-  --funnel: #e9edf2; --pale: #eef1f5; --dense: #cdd5de; --warn-bg: #fdf3e4; --warn-line: #b26a00;
-  container-type: inline-size; color-scheme: light;
-  color: var(--fg); font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-  background: var(--bg); border: 1px solid var(--line); border-radius: 12px;
+  --ghost: #8a95a3; --query: #8a95a3; --funnel: #e9edf2; --pale: #eef1f5; --dense: #cdd5de;
 }
 .meter[data-theme="dark"] {
-  --bg: #171c23; --soft: #1f262f; --line: #36404c; --edge: #7f8b99; --ghost: #7f8b99;
-  --fg: #e6ebf1; --muted: #a7b2bf; --accent: #7cc4f2; --chosen: #173449; --query: #7f8b99;
-  --funnel: #252d37; --pale: #1e252e; --dense: #3a4552; --warn-bg: #33270f; --warn-line: #e0a13c;
-  color-scheme: dark;
+  --ghost: #7f8b99; --query: #7f8b99; --funnel: #252d37; --pale: #1e252e; --dense: #3a4552;
 }
 .inner { display: grid; gap: 20px 28px; padding: 16px; grid-template-columns: minmax(0, 1fr);
   grid-template-areas: "main" "view" "load" "more"; }
@@ -180,8 +161,6 @@ const CSS = `
 fieldset { border: 0; margin: 0; padding: 0; min-width: 0; }
 legend, .label { padding: 0; font-weight: 600; font-size: 14px; }
 legend { margin-bottom: 6px; }
-small, .hint { font-size: 13px; color: var(--muted); font-weight: 400; }
-p { margin: 0; }
 
 .options { display: flex; flex-wrap: wrap; gap: 6px; }
 .options.two { display: grid; grid-template-columns: 1fr 1fr; }
@@ -204,19 +183,14 @@ p { margin: 0; }
 .option input:disabled + .face { border-style: dashed; border-color: var(--line);
   background: var(--soft); color: var(--muted); }
 .option input:disabled + .face::before { opacity: .35; }
-.option input:focus-visible + .face, button:focus-visible, input:focus-visible {
-  outline: 3px solid var(--accent); outline-offset: 2px; }
+.option input:focus-visible + .face { outline: 3px solid var(--accent); outline-offset: 2px; }
 
-button { font: inherit; color: var(--fg); background: var(--bg); border: 1px solid var(--edge);
-  border-radius: 8px; min-height: 36px; padding: 4px 12px; cursor: pointer; }
-button:hover { border-color: var(--accent); }
 button[aria-pressed="true"] { background: var(--chosen); border-color: var(--accent);
   box-shadow: inset 0 0 0 1px var(--accent); }
 
 .note { margin-top: 8px; padding: 8px 12px; border-left: 4px solid var(--warn-line);
   border-radius: 0 8px 8px 0; background: var(--warn-bg); font-size: 13.5px; }
 .note .options { margin-top: 6px; }
-[hidden] { display: none !important; }
 
 .number { display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center;
   align-content: start; column-gap: 8px; }
@@ -321,16 +295,13 @@ button[aria-pressed="true"] { background: var(--chosen); border-color: var(--acc
   padding: 8px 16px; background: var(--bg); border-top: 1px solid var(--line);
   border-radius: 0 0 12px 12px; font-size: 14px; z-index: 1; }
 .dock b { font-variant-numeric: tabular-nums; }
-.quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
-  white-space: nowrap; }
 .refused .answer { display: none; }
 
 @media (pointer: coarse) {
-  .face, button { min-height: 44px; min-width: 44px; }
+  .face { min-height: 44px; min-width: 44px; }
   .number input[type="number"] { min-height: 44px; }
   .number input[type="range"] { height: 44px; }
 }
-@media (prefers-reduced-motion: reduce) { .meter * { transition: none !important; } }
 @media (forced-colors: active) {
   .k, .v, .q, .cell i, .key i { forced-color-adjust: none; }
   .option input:checked + .face, button[aria-pressed="true"] { outline: 3px solid Highlight; }
@@ -338,20 +309,6 @@ button[aria-pressed="true"] { background: var(--chosen); border-color: var(--acc
 `;
 
 // --------------------------------------------------------------------------------------------- view
-
-function h(tag, attributes = {}, ...children) {
-  const svg = tag === "svg" || tag === "polygon";
-  const node = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child != null));
-  return node;
-}
 
 const STATE = [
   "sharing", "n_layers", "n_heads", "n_kv_heads", "head_dim", "tokens", "batch_size", "dtype",
@@ -596,16 +553,6 @@ function render({ model, el }) {
     model.save_changes();
   };
   const first = get();
-  const host = h("div", {
-    // JupyterLab would take digits and arrow keys for notebook commands.
-    "data-lm-suppress-shortcuts": "true",
-  });
-  // The book turns pages on arrow keys and opens its search on others.
-  for (const type of ["keydown", "keyup", "keypress"]) {
-    host.addEventListener(type, (event) => event.stopPropagation());
-  }
-  const shadow = host.attachShadow({ mode: "open" });
-
   const sharing = radios({
     legend: "Sharing",
     hint: "which projections are tied",
@@ -658,12 +605,12 @@ function render({ model, el }) {
   const dockTotal = h("b");
   const dockSave = h("span");
   const dock = h("div", { class: "dock", "aria-hidden": "true" }, dockTotal, dockSave);
-  const live = h("div", { class: "quiet", role: "status", "aria-live": "polite" });
+  const live = announcer();
 
   const key = (kind, text) => h("span", { class: "key" }, h("i", { class: kind }), text);
   const meter = h(
     "section",
-    { class: "meter", "aria-label": "KV cache meter" },
+    { class: "sheet meter", "aria-label": "KV cache meter" },
     h(
       "div",
       { class: "inner" },
@@ -711,14 +658,13 @@ function render({ model, el }) {
       ),
     ),
     dock,
-    live,
+    live.node,
   );
-  shadow.append(h("style", {}, CSS), meter);
+  const staged = stage(meter, CSS);
 
   let heads = null;
   let headsOf = 0;
   let layersOf = 0;
-  let speaking;
 
   function explain(state) {
     const chosen = sharingOf(state);
@@ -842,8 +788,7 @@ function render({ model, el }) {
     if (problem !== null) {
       dockTotal.textContent = "No answer";
       dockSave.textContent = "";
-      live.textContent = "";
-      clearTimeout(speaking);
+      live.hush();
       return;
     }
 
@@ -956,40 +901,15 @@ function render({ model, el }) {
       ),
     );
 
-    const sentence =
+    live.say(
       `KV cache ${size(bytes)}, ${isBaseline ? "nothing" : formatShare(share)} saved, ` +
-      `${isOver ? "over budget" : "within budget"}, room for ${plural(room.users, "user")}.`;
-    // A slider passes many values; only where it rests is worth hearing.
-    clearTimeout(speaking);
-    speaking = setTimeout(() => {
-      if (live.textContent !== sentence) live.textContent = sentence;
-    }, 500);
+        `${isOver ? "over budget" : "within budget"}, room for ${plural(room.users, "user")}.`,
+    );
   }
 
-  let queued = false;
-  const schedule = () => {
-    if (queued) return;
-    queued = true;
-    queueMicrotask(() => {
-      queued = false;
-      update();
-    });
-  };
-
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const theme = () => {
-    meter.dataset.theme = themeOf(document, dark.matches);
-  };
-  const watcher = new MutationObserver(theme);
-  for (const node of [document.documentElement, document.body]) {
-    watcher.observe(node, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light"] });
-  }
-  dark.addEventListener("change", theme);
-  theme();
-
-  for (const name of STATE) model.on(`change:${name}`, schedule);
+  const unfollow = follow(model, STATE, update);
   update();
-  el.append(host);
+  el.append(staged.host);
 
   // On a phone the total docks at the bottom while the headline is out of sight.
   const sight = new IntersectionObserver(([entry]) => {
@@ -998,12 +918,10 @@ function render({ model, el }) {
   sight.observe(total);
 
   return () => {
-    for (const name of STATE) model.off(`change:${name}`, schedule);
-    watcher.disconnect();
+    unfollow();
     sight.disconnect();
-    dark.removeEventListener("change", theme);
-    clearTimeout(speaking);
-    host.remove();
+    live.hush();
+    staged.remove();
   };
 }
 

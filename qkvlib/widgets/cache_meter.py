@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from pathlib import Path
 from typing import Any, Final
 
 import traitlets
@@ -17,9 +16,8 @@ from qkvlib.accounting import (
     saved,
 )
 from qkvlib.config import CONFIGS, ConfigError, ModelConfig
-from qkvlib.plots import COLOURS
 from qkvlib.sharing import SHARINGS, parse_sharing, unknown_name
-from qkvlib.widgets.base import CourseWidget
+from qkvlib.widgets.base import CourseWidget, module_source
 
 LIMITS: Final[dict[str, tuple[int, int]]] = {
     "n_layers": (1, 128),
@@ -47,7 +45,7 @@ def _sharing_rows() -> list[dict[str, Any]]:
             "tuple_form": s.tuple_form,
             "cached": [name.upper() for name in s.cached],
             "ties_query": s.ties_query,
-            "colour": COLOURS[s.name],
+            "colour": s.colour,
         }
         for s in SHARINGS.values()
     ]
@@ -91,7 +89,7 @@ class CacheMeter(CourseWidget):
     """
 
     name = "cache_meter"
-    _esm = Path(__file__).with_name("cache_meter.js")
+    _esm = module_source("cache_meter")
 
     sharing = traitlets.Unicode("QKV").tag(sync=True)
     n_layers = _Whole(CONFIGS["300M"].n_layers).tag(sync=True)

@@ -1,7 +1,8 @@
-"""CacheMeter in JupyterLab with a kernel: the page moves Python and Python moves the page."""
+"""Widgets in JupyterLab with a kernel: the page moves Python and Python moves the page."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 CELLS = [
     "from qkvlib.widgets import CacheMeter, show\nmeter = CacheMeter()\nshow(meter)",
     "print(meter.sharing, meter.n_kv_heads, meter.tokens)\nmeter.n_layers = 50",
+    "from qkvlib.widgets import ClaimRater\nrater = ClaimRater()\nshow(rater)",
+    "print(rater.ratings, ClaimRater().ratings)\nrater.ratings = {'on-par': 7}",
     "last = True",
 ]
 
@@ -45,6 +48,7 @@ def lab(tmp_path: Path, browser: Any) -> Iterator[str]:
         "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
         "JUPYTER_DATA_DIR": str(tmp_path / "data"),
         "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "QKV_CACHE_DIR": str(tmp_path / "journal"),
     }
     environment.pop("QKV_STATIC", None)
     with (tmp_path / "log").open("w") as log:
@@ -112,3 +116,26 @@ def test_state_goes_both_ways_and_keys_stay_in_the_meter(
     )
     # 50 layers × 1 tensor × 4 heads × 64 × 2 bytes × 1234 tokens × 2 users
     assert meter.locator(".total").inner_text() == "63.2 MB"
+
+
+def test_ratings_reach_the_journal(lab: str, new_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = new_page(width=1300, height=1000)
+    page.goto(lab)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    run_cell(page, 0)
+    run_cell(page, 2)
+    slider = page.get_by_role("slider", name="halves the KV cache")
+    slider.wait_for(timeout=90_000)
+    slider.focus()
+    page.keyboard.press("Space")  # would scroll the notebook
+    page.keyboard.press("ArrowUp")  # would choose the cell above
+    assert page.get_by_text("1 of 7 rated", exact=True).is_visible()
+    journal = tmp_path / "journal" / "journal.json"
+    assert page.get_by_text(f"Kept in your journal, {journal}.").is_visible()
+    run_cell(page, 3)
+    output = page.locator(".jp-CodeCell").nth(3).locator(".jp-OutputArea-output")
+    output.get_by_text("{'half-cache': 51} {'half-cache': 51}").wait_for(timeout=30_000)
+    first = page.get_by_role("slider", name="Transformers with tied projections")
+    page.wait_for_function("node => node.value === '7'", arg=first.element_handle())
+    assert slider.get_attribute("aria-valuetext") == "not rated"
+    assert json.loads(journal.read_text())["00-claims"]["value"] == {"on-par": 7}

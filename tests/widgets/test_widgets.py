@@ -20,9 +20,18 @@ import traitlets
 
 from qkvlib import CONFIGS, SHARINGS, get_config
 from qkvlib.accounting import bytes_per_token, cache_bytes, format_bytes, parse_dtype, saved
-from qkvlib.widgets import CacheMeter, CourseWidget, base, bundle_sources, show, static_html
+from qkvlib.widgets import (
+    CacheMeter,
+    ClaimRater,
+    CourseWidget,
+    base,
+    bundle_sources,
+    show,
+    static_html,
+)
 
 HERE = Path(__file__).parent
+MODULES = ["cache_meter", "claim_rater"]
 ROOT = HERE.parents[1]
 
 
@@ -281,6 +290,7 @@ def test_sharings_and_presets_come_from_python() -> None:
         assert row["cached"] == [name.upper() for name in sharing.cached]
         assert row["ties_query"] is sharing.ties_query
         assert row["tuple_form"] == sharing.tuple_form
+        assert row["colour"] == sharing.colour
     assert [row["name"] for row in state["presets"]] == list(CONFIGS)
     source = (Path(base.__file__).parent / "cache_meter.js").read_text(encoding="utf-8")
     for sharing in SHARINGS.values():
@@ -386,16 +396,19 @@ def test_the_bundle_holds_every_module(node: str, tmp_path: Path) -> None:
         "'utf8'));console.log(JSON.stringify(window.QKV_WIDGETS))"
     )
     run = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
-    folder = Path(base.__file__).parent
-    modules = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.js")}
-    assert json.loads(run.stdout) == modules
-    assert "cache_meter" in modules
+    assert json.loads(run.stdout) == {name: base.module_source(name) for name in MODULES}
     assert "<" not in bundle_sources(), "the text must be safe inside a script element"
 
 
-@pytest.mark.parametrize("path", sorted(Path(base.__file__).parent.glob("*.js")), ids=str)
-def test_a_module_is_self_contained(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_self_contained(name: str) -> None:
+    source = base.module_source(name)
     assert not re.search(r"^\s*import\b", source, re.MULTILINE)
     assert not re.search(r"\bimport\(|https?://(?!www\.w3\.org/2000/svg)", source)
-    assert "export default { render }" in source
+    assert source.count("export default { render }") == 1
+
+
+def test_kernel_and_book_get_the_same_module() -> None:
+    for widget in (CacheMeter(), ClaimRater()):
+        assert widget._esm == base.module_source(widget.name)
+        assert widget.name in MODULES
