@@ -20,7 +20,7 @@ from qkvlib import accounting
 from qkvlib.analysis import asymmetry
 from qkvlib.attention import Attention
 from qkvlib.config import ModelConfig, get_config
-from qkvlib.paper import paper_claims, paper_figures
+from qkvlib.paper import paper_figures
 from qkvlib.sharing import SHARINGS, Sharing, unknown_name
 
 
@@ -124,29 +124,6 @@ def _compare_numbers(
 
 
 # Lesson 00
-
-
-def ratings(given: Mapping[str, float]) -> None:
-    """Check the ratings of the abstract's claims: one for each claim, from 0 to 100.
-
-    Args:
-        given: Claim id -> rating.
-
-    Raises:
-        CheckFailed: If a claim is missing or unknown, or a rating is no number from 0 to 100.
-    """
-    if not isinstance(given, Mapping):
-        raise CheckFailed(f"Ratings are a dictionary, claim -> number, not {type(given).__name__}.")
-    ids = [claim.id for claim in paper_claims()]
-    for key, value in given.items():
-        if key not in ids:
-            raise CheckFailed(str(unknown_name("claim", key, ids)))
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 100:
-            raise CheckFailed(f"{key}: {value!r} is not a rating. Give a number from 0 to 100.")
-    missing = [key for key in ids if key not in given]
-    if missing:
-        raise CheckFailed(f"Not rated yet: {', '.join(missing)}. 50 stands for 'I cannot say'.")
-    print(f"All {len(ids)} claims are rated. The last lesson will ask again.")
 
 
 def kept(fn: Callable[[Mapping[str, str]], Any]) -> None:

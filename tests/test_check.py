@@ -228,14 +228,3 @@ def test_kept() -> None:
     fails(check.kept, lambda roles: ["k"], "QKV", "'v' is missing")
     fails(check.kept, lambda roles: "kv", "a list of names")
     fails(check.kept, lambda roles: None, "returns nothing yet")
-
-
-def test_ratings() -> None:
-    ids = ["on-par", "half-cache", "small-price", "complementary", "on-device", "same-space",
-           "direction"]  # fmt: skip
-    good = dict.fromkeys(ids, 50)
-    check.ratings(good)
-    fails(check.ratings, {k: v for k, v in good.items() if k != "on-par"}, "on-par")
-    fails(check.ratings, good | {"half-cash": 3}, "half-cache")
-    fails(check.ratings, good | {"on-par": 101}, "from 0 to 100")
-    fails(check.ratings, good | {"on-par": True}, "not a rating")
