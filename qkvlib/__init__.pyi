@@ -30,6 +30,9 @@ from .cache import (
     KVCache as KVCache,
     LayerCache as LayerCache,
 )
+from .check import (
+    CheckFailed as CheckFailed,
+)
 from .checkpoint import (
     CHECKPOINT_FILE as CHECKPOINT_FILE,
     CheckpointError as CheckpointError,
@@ -69,8 +72,10 @@ from .models import (
     token_loss as token_loss,
 )
 from .paper import (
+    DataNotFoundError as DataNotFoundError,
     PaperClaim as PaperClaim,
     PaperFigure as PaperFigure,
+    data_file as data_file,
     paper_claims as paper_claims,
     paper_figures as paper_figures,
 )
