@@ -482,14 +482,25 @@ def attention_grid(
                 y=names,
                 hovertemplate=f"looks from %{{y}}<br>to %{{x}}<br>{what} %{{z}}<extra></extra>",
             )
+    figure.update_annotations(font_size=12)
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, constrain="domain")
     figure.update_yaxes(
         showticklabels=False, ticks="", showgrid=False, autorange="reversed", constrain="domain"
     )
     figure.update_layout(
         title_text=title,
-        coloraxis={"colorscale": "Cividis", "colorbar": {"title": {"text": what}}},
-        margin={"l": 20, "r": 60, "t": 80, "b": 20},
+        coloraxis={
+            "colorscale": "Cividis",
+            # Below the maps: beside them it would take a third of a telephone's width.
+            "colorbar": {
+                "orientation": "h",
+                "thickness": 12,
+                "y": -0.02,
+                "yanchor": "top",
+                "title": {"text": what, "side": "bottom"},
+            },
+        },
+        margin={"l": 12, "r": 28, "t": 80, "b": 80},
     )
     diagonals = [
         f"{name} {each.diagonal(dim1=-2, dim2=-1).float().mean().item():.2g}"
@@ -500,7 +511,7 @@ def attention_grid(
         f"rows are positions that look, columns what they look at. Mean {what} on the diagonal, a "
         f"position with itself: {'; '.join(diagonals)}."
     )
-    return finish(figure, alt=alt, height=110 + 150 * len(maps))
+    return finish(figure, alt=alt, height=160 + 150 * len(maps))
 
 
 def asymmetry_dots(values: Mapping[str, Tensor], *, title: str = "") -> Figure:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,15 @@ def test_ctrl_c_waits_for_the_step_and_saves(
     assert record.history == whole.history
 
 
+@pytest.fixture
+def _ctrl_c_is_heard() -> Iterator[None]:
+    """A process started in the background ignores SIGINT, and so would what it restores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_is_heard")
 def test_a_second_ctrl_c_strikes_at_once(task: TextTask) -> None:
     def press_twice(now: Progress) -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -159,6 +159,8 @@
       if (!window.Plotly) throw new Error("plotly did not load");
       const original = structuredClone(layout);
       plot.replaceChildren();
+      // A responsive plot fills its box, so the box has to be as high as the figure asks for.
+      if (layout.height) plot.style.height = `${layout.height}px`;
       const width = () => plot.clientWidth || figure.clientWidth || NARROW;
       let narrow = width() < NARROW;
       await Plotly.newPlot(plot, traces, layout, {

@@ -233,6 +233,7 @@ def test_one_change_alone_is_checked_too() -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """State updates that Python sends to the page."""
     messages: list[dict[str, Any]] = []
+    monkeypatch.delenv("QKV_STATIC", raising=False)  # a static widget has nobody to send to
     monkeypatch.setattr(
         CacheMeter, "_send", lambda self, msg, buffers=None: messages.append(msg["state"])
     )
