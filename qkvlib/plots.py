@@ -331,7 +331,7 @@ def intervals(
                 x=[row.paper],
                 y=[place],
                 mode="markers",
-                name="the paper's figure (one seed, another scale)",
+                name="the paper's (one seed)",
                 marker={"color": GREY, "symbol": "x-thin-open", "size": 13, "line": {"width": 3}},
                 legendgroup="paper",
                 showlegend=not any(r.paper is not None for r in rows[:i]),

@@ -134,6 +134,17 @@
     return patch;
   }
 
+  /** Break a title into lines of about so many letters, between words. */
+  function wrapped(text, letters) {
+    const lines = [""];
+    for (const word of text.split(" ")) {
+      const line = lines.at(-1);
+      if (line && line.length + word.length >= letters) lines.push(word);
+      else lines[lines.length - 1] = line ? `${line} ${word}` : word;
+    }
+    return lines.join("<br>");
+  }
+
   /** Where the legend goes: at the bottom, unless there is room and the figure places it itself. */
   function fitted(original, width) {
     const legend = original.legend ?? {};
@@ -145,6 +156,13 @@
       "margin.l": narrow ? 48 : (original.margin?.l ?? null),
       "margin.r": narrow ? 12 : (original.margin?.r ?? null),
     };
+    if (original.title?.text) {
+      const text = original.title.text;
+      patch["title.text"] = narrow ? wrapped(text, Math.floor(width / 8)) : text;
+      patch["title.xref"] = narrow ? "container" : (original.title.xref ?? null);
+      patch["title.x"] = narrow ? 0.03 : (original.title.x ?? null);
+      patch["title.font.size"] = narrow ? 14 : (original.title.font?.size ?? null);
+    }
     for (const [key, value] of Object.entries(bottom)) {
       patch[`legend.${key}`] = narrow || !placed ? value : (legend[key] ?? null);
     }
