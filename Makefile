@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(READY)  ## start JupyterLab on the course's start page (LAB_ARGS=… is passed on)
-	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_ARGS)
 
 test: lint $(BOOK)/index.html  ## lint, build the book, then every test, notebook and browser check
 	OMP_NUM_THREADS=1 QKV_STATIC=1 QKV_BOOK=$(BOOK) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile \
