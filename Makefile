@@ -26,6 +26,8 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "No venv module. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the course: a few minutes, and several GB where PyTorch comes with CUDA …"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[course,book,test]'
+	@# A course that needs no network does not ask to fetch news or look for updates.
+	@$(BIN)/jupyter labextension disable "@jupyterlab/apputils-extension:announcements" >/dev/null
 	@touch $@
 
 lab: $(READY)  ## start JupyterLab on the course's start page (LAB_ARGS=… is passed on)
