@@ -60,7 +60,7 @@ def test_make_help_names_every_public_target() -> None:
         assert re.search(rf"make {target}\b", listed), f"make help does not list {target}"
 
 
-def test_nothing_names_a_machine_or_a_registry_host() -> None:
+def test_nothing_names_a_folder_of_one_machine() -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\0")
