@@ -5,11 +5,12 @@ Run it with ``make constraints`` after the tests pass with newer versions.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from qkvlib.records import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,13 +35,6 @@ dependencies:
 """
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def main() -> None:
     """Write both files."""
     freeze = subprocess.run(
@@ -50,10 +44,10 @@ def main() -> None:
         text=True,
     ).stdout
     pins = sorted((line for line in freeze.splitlines() if "==" in line), key=str.lower)
-    write(ROOT / "constraints.txt", CONSTRAINTS_HEADER + "\n".join(pins) + "\n")
+    write_atomically(ROOT / "constraints.txt", CONSTRAINTS_HEADER + "\n".join(pins) + "\n")
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    write(
+    write_atomically(
         ROOT / "environment.yml",
         ENVIRONMENT.format(python=project["requires-python"], extras="course,book,test"),
     )

@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
+
+from qkvlib.records import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "book" / "vendor.json"
@@ -112,17 +113,6 @@ def check(manifest: Manifest, root: Path = ROOT) -> list[str]:
         for entry in package["files"]
         if (problem := problem_with(entry, root)) is not None
     ]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, then rename, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def fetch(package: PackageEntry) -> dict[str, bytes]:

@@ -44,13 +44,6 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "rhyme.txt"
-    path.write_text("One for the master, and one for the dame.\n" * 40)
-    return path
-
-
-@pytest.fixture(scope="module")
 def run_folder(text_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "q-mqa"
     record = qkv_json("train", "text", "--text", text_file, "--sharing", "q-mqa", *TINY,

@@ -39,13 +39,6 @@ SCHEDULE = TrainConfig(steps=20, batch_size=2, eval_every=6, save_every=5, seed=
 
 
 @pytest.fixture(scope="module")
-def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("text") / "rhyme.txt"
-    path.write_text("One for the master, and one for the dame.\n" * 40)
-    return path
-
-
-@pytest.fixture(scope="module")
 def task(text_file: Path) -> TextTask:
     return TextTask(16, files=[text_file], seed=3, eval_windows=4)
 
