@@ -113,9 +113,24 @@ def four_tyings() -> list[Job]:
     ]
 
 
+def head_sharing() -> list[Job]:
+    """Fewer KV heads, for QKV and for Q-K=V: the recipe, seeds and text of the four tyings."""
+    return [
+        dataclasses.replace(
+            job,
+            name=f"{variant}/seed-{job.training.seed}",
+            model=job.model.replace(variant=variant),
+        )
+        for job in four_tyings()
+        if job.model.sharing.name == "QKV"
+        for variant in ("GQA-2", "MQA", "Q-MQA", "Q-GQA-2")
+    ]
+
+
 # Name of the list, which is also the name of its file in data/results -> its jobs.
 LISTS: dict[str, Callable[[], list[Job]]] = {
     "four_tyings": four_tyings,
+    "head_sharing": head_sharing,
 }
 
 

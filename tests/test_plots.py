@@ -10,6 +10,7 @@ import torch
 
 from qkvlib import SHARINGS, get_config, plots
 from qkvlib.paper import paper_claims, paper_figures
+from qkvlib.plots.base import style
 from qkvlib.records import RunRecord
 
 
@@ -138,7 +139,7 @@ def test_unknown_column_lists_those_there_are() -> None:
 
 def test_each_sharing_has_its_own_colour_marker_and_dash() -> None:
     assert list(plots.COLOURS) == list(SHARINGS)
-    for styles in zip(*(plots._style(name) for name in SHARINGS), strict=True):
+    for styles in zip(*(style(name) for name in SHARINGS), strict=True):
         assert len(set(styles)) == len(SHARINGS)
 
 

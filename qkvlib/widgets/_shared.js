@@ -1,11 +1,15 @@
-// What every widget of the course needs: elements, colours, theme, a live region.
+// What every widget of the course needs: elements, numbers as text, colours, theme, controls, a live region.
 //
 // Not a module of its own: this text is put in front of each widget's module, so that a module in
 // the page is still self-contained and imports nothing.
 
+const SVG = new Set(
+  "svg g defs marker path line polyline polygon circle ellipse rect text tspan title".split(" "),
+);
+
 /** Make an element; attributes that start with "on" are listeners. */
 function h(tag, attributes = {}, ...children) {
-  const svg = tag === "svg" || tag === "polygon";
+  const svg = SVG.has(tag);
   const node = svg
     ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
@@ -54,7 +58,61 @@ button:focus-visible, input:focus-visible { outline: 3px solid var(--accent); ou
 [hidden] { display: none !important; }
 .quiet { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }
-@media (pointer: coarse) { button { min-height: 44px; min-width: 44px; } }
+fieldset { border: 0; margin: 0; padding: 0; min-width: 0; }
+legend, .label { padding: 0; font-weight: 600; font-size: 14px; }
+legend { margin-bottom: 6px; }
+
+.options { display: flex; flex-wrap: wrap; gap: 6px; }
+.options.two { display: grid; grid-template-columns: 1fr 1fr; }
+.option { position: relative; display: block; }
+.option input { position: absolute; inset: 0; z-index: 1; width: 100%; height: 100%; margin: 0; opacity: 0;
+  cursor: pointer; }
+.option input:disabled { cursor: not-allowed; }
+.face { display: flex; flex-direction: column; justify-content: center; min-height: 36px;
+  min-width: 40px; padding: 4px 10px; border: 1px solid var(--edge); border-radius: 8px;
+  background: var(--bg); text-align: center; }
+.two .face { text-align: left; padding: 6px 10px 6px 15px; height: 100%; position: relative;
+  overflow: hidden; }
+.two .face::before { content: ""; position: absolute; inset: 0 auto 0 0; width: 6px;
+  background: var(--swatch); }
+.face b { font-weight: 600; white-space: nowrap; }
+.face small { white-space: nowrap; }
+.option input:hover:enabled + .face { border-color: var(--accent); }
+.option input:checked + .face { background: var(--chosen); border-color: var(--accent);
+  box-shadow: inset 0 0 0 1px var(--accent); }
+.option input:disabled + .face { border-style: dashed; border-color: var(--line);
+  background: var(--soft); color: var(--muted); }
+.option input:disabled + .face::before { opacity: .35; }
+.option input:focus-visible + .face { outline: 3px solid var(--accent); outline-offset: 2px; }
+
+button[aria-pressed="true"] { background: var(--chosen); border-color: var(--accent);
+  box-shadow: inset 0 0 0 1px var(--accent); }
+
+.note { margin-top: 8px; padding: 8px 12px; border-left: 4px solid var(--warn-line);
+  border-radius: 0 8px 8px 0; background: var(--warn-bg); font-size: 13.5px; }
+.note .options { margin-top: 6px; }
+
+.number { display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center;
+  align-content: start; column-gap: 8px; }
+.number input[type="number"] { font: inherit; font-variant-numeric: tabular-nums; width: 92px;
+  min-height: 34px; padding: 2px 8px; color: var(--fg); background: var(--bg);
+  border: 1px solid var(--edge); border-radius: 8px; text-align: right; appearance: textfield; }
+.number input::-webkit-inner-spin-button { appearance: none; }
+.number input[aria-invalid="true"] { border-color: var(--warn-line);
+  box-shadow: inset 0 0 0 1px var(--warn-line); }
+.number input[type="range"] { grid-column: 1 / -1; width: 100%; margin: 0; height: 28px;
+  accent-color: var(--accent); cursor: pointer; }
+.number .error { grid-column: 1 / -1; font-size: 13px; color: var(--fg); background: var(--warn-bg);
+  padding: 2px 8px; border-radius: 6px; }
+@media (pointer: coarse) {
+  button { min-height: 44px; min-width: 44px; }
+  .face { min-height: 44px; min-width: 44px; }
+  .number input[type="number"] { min-height: 44px; }
+  .number input[type="range"] { height: 44px; }
+}
+@media (forced-colors: active) {
+  .option input:checked + .face, button[aria-pressed="true"] { outline: 3px solid Highlight; }
+}
 @media (prefers-reduced-motion: reduce) { .sheet * { transition: none !important; } }
 `;
 
@@ -123,6 +181,154 @@ function announcer() {
     hush() {
       clearTimeout(speaking);
       node.textContent = "";
+    },
+  };
+}
+
+// Numbers as text
+
+// Ties go to the even digit, as in Python, so that page and terminal print the same text.
+function fixed(value, digits) {
+  if ((value * 2 ** (digits + 1)) % 2 !== 1) return value.toFixed(digits);
+  const below = Math.floor(value * 10 ** digits);
+  return ((below + (below % 2)) / 10 ** digits).toFixed(digits);
+}
+
+/** 32768 -> "32,768". */
+export function formatCount(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** 0.96875 -> "96.9 %". */
+export function formatShare(share) {
+  return `${fixed(100 * share, 1).replace(/\.0$/, "")} %`;
+}
+
+const plural = (n, one, many = `${one}s`) => `${formatCount(n)} ${n == 1 ? one : many}`;
+
+// Controls
+
+function nearest(stops, value) {
+  const distance = (stop) => Math.abs(Math.log(stop / value));
+  return stops.reduce((best, stop, i) => (distance(stop) < distance(stops[best]) ? i : best), 0);
+}
+
+/** A row of native radio buttons. */
+function radios({ legend, hint, two, onchoose }) {
+  const name = `choice-${Math.random().toString(36).slice(2)}`;
+  const box = h("div", { class: two ? "options two" : "options" });
+  const note = h("div", { class: "note", id: `${name}-note`, hidden: true });
+  const root = h(
+    "fieldset",
+    { "aria-describedby": `${name}-note` },
+    h("legend", {}, legend, hint ? h("small", {}, ` ${hint}`) : null),
+    box,
+    note,
+  );
+  let drawn = "";
+  return {
+    root,
+    note,
+    /** options: [{ value, title, detail, disabled, swatch }] */
+    update(options, value) {
+      const signature = JSON.stringify(options.map((o) => [o.value, o.title, o.detail, o.swatch]));
+      if (signature !== drawn) {
+        drawn = signature;
+        box.replaceChildren(
+          ...options.map((option) =>
+            h(
+              "label",
+              { class: "option" },
+              h("input", {
+                type: "radio",
+                name,
+                value: option.value,
+                onchange: () => onchoose(option.value),
+              }),
+              h(
+                "span",
+                { class: "face", style: option.swatch ? `--swatch:${option.swatch}` : null },
+                h("b", {}, option.title),
+                option.detail ? h("small", {}, option.detail) : null,
+              ),
+            ),
+          ),
+        );
+      }
+      [...box.querySelectorAll("input")].forEach((input, i) => {
+        input.checked = options[i].value === value;
+        input.disabled = Boolean(options[i].disabled);
+      });
+    },
+  };
+}
+
+/** A slider for common values with a box beside it for every value. */
+function number({ stops, whole = true, label, what, limits, onset }) {
+  const [low, high] = limits;
+  const id = `box-${Math.random().toString(36).slice(2)}`;
+  const box = h("input", {
+    type: "number",
+    id,
+    min: low,
+    max: high,
+    step: whole ? 1 : "any",
+    inputmode: whole ? "numeric" : "decimal",
+    "aria-describedby": `${id}-error`,
+  });
+  const slider = h("input", {
+    type: "range",
+    min: 0,
+    max: stops.length - 1,
+    step: 1,
+    "aria-label": `${label}: common values`,
+  });
+  const error = h("p", { class: "error", id: `${id}-error`, hidden: true });
+  const hint = h("span", { class: "hint" }, what);
+  let current;
+  const read = () => {
+    const value = Number(box.value);
+    const good = box.value !== "" && value >= low && value <= high;
+    return good && (!whole || Number.isInteger(value)) ? value : null;
+  };
+  const say = (bad) => {
+    error.hidden = !bad;
+    error.textContent = bad
+      ? `${whole ? "A whole number" : "A number"} from ${formatCount(low)} to ${formatCount(high)}, please.`
+      : "";
+    box.setAttribute("aria-invalid", String(bad));
+  };
+  box.addEventListener("input", () => {
+    const value = read();
+    say(value === null);
+    if (value !== null && value !== current) onset(value);
+  });
+  box.addEventListener("change", () => {
+    if (read() !== null) return;
+    box.value = current;
+    say(false);
+  });
+  slider.addEventListener("input", () => onset(stops[Number(slider.value)]));
+  return {
+    root: h(
+      "div",
+      { class: "number" },
+      h("span", {}, h("label", { class: "label", for: id }, label), " ", hint),
+      box,
+      slider,
+      error,
+    ),
+    update(value, text, aside = what) {
+      current = value;
+      hint.textContent = aside;
+      if (Number(box.value) !== value || box.value === "") {
+        box.value = value;
+        say(false);
+      }
+      const at = nearest(stops, value);
+      // Rewriting the slider under the pointer would fight it.
+      if (Number(slider.value) !== at) slider.value = at;
+      slider.setAttribute("aria-valuetext", text);
     },
   };
 }

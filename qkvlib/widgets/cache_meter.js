@@ -102,13 +102,6 @@ export function withHeads(state, nHeads) {
 
 // -------------------------------------------------------------------------------------- formatting
 
-// Ties go to the even digit, as in Python, so that page and terminal print the same text.
-function fixed(value, digits) {
-  if ((value * 2 ** (digits + 1)) % 2 !== 1) return value.toFixed(digits);
-  const below = Math.floor(value * 10 ** digits);
-  return ((below + (below % 2)) / 10 ** digits).toFixed(digits);
-}
-
 /** "2.68 GB", or "2.5 GiB" with binary units. */
 export function formatBytes(bytes, binary = false) {
   const step = binary ? 1024 : 1000;
@@ -123,18 +116,6 @@ export function formatBytes(bytes, binary = false) {
   const text = fixed(value, digits);
   return `${text.includes(".") ? text.replace(/\.?0+$/, "") : text} ${units[unit]}`;
 }
-
-/** 32768 -> "32,768". */
-export function formatCount(n) {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, ",");
-}
-
-/** 0.96875 -> "96.9 %". */
-export function formatShare(share) {
-  return `${fixed(100 * share, 1).replace(/\.0$/, "")} %`;
-}
-
-const plural = (n, one, many = `${one}s`) => `${formatCount(n)} ${n == 1 ? one : many}`;
 
 // ------------------------------------------------------------------------------------------- style
 
@@ -158,53 +139,6 @@ const CSS = `
     border-top: 1px solid var(--line); padding-top: 18px; }
   .dock { display: none !important; }
 }
-fieldset { border: 0; margin: 0; padding: 0; min-width: 0; }
-legend, .label { padding: 0; font-weight: 600; font-size: 14px; }
-legend { margin-bottom: 6px; }
-
-.options { display: flex; flex-wrap: wrap; gap: 6px; }
-.options.two { display: grid; grid-template-columns: 1fr 1fr; }
-.option { position: relative; display: block; }
-.option input { position: absolute; inset: 0; z-index: 1; width: 100%; height: 100%; margin: 0; opacity: 0;
-  cursor: pointer; }
-.option input:disabled { cursor: not-allowed; }
-.face { display: flex; flex-direction: column; justify-content: center; min-height: 36px;
-  min-width: 40px; padding: 4px 10px; border: 1px solid var(--edge); border-radius: 8px;
-  background: var(--bg); text-align: center; }
-.two .face { text-align: left; padding: 6px 10px 6px 15px; height: 100%; position: relative;
-  overflow: hidden; }
-.two .face::before { content: ""; position: absolute; inset: 0 auto 0 0; width: 6px;
-  background: var(--swatch); }
-.face b { font-weight: 600; white-space: nowrap; }
-.face small { white-space: nowrap; }
-.option input:hover:enabled + .face { border-color: var(--accent); }
-.option input:checked + .face { background: var(--chosen); border-color: var(--accent);
-  box-shadow: inset 0 0 0 1px var(--accent); }
-.option input:disabled + .face { border-style: dashed; border-color: var(--line);
-  background: var(--soft); color: var(--muted); }
-.option input:disabled + .face::before { opacity: .35; }
-.option input:focus-visible + .face { outline: 3px solid var(--accent); outline-offset: 2px; }
-
-button[aria-pressed="true"] { background: var(--chosen); border-color: var(--accent);
-  box-shadow: inset 0 0 0 1px var(--accent); }
-
-.note { margin-top: 8px; padding: 8px 12px; border-left: 4px solid var(--warn-line);
-  border-radius: 0 8px 8px 0; background: var(--warn-bg); font-size: 13.5px; }
-.note .options { margin-top: 6px; }
-
-.number { display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center;
-  align-content: start; column-gap: 8px; }
-.number input[type="number"] { font: inherit; font-variant-numeric: tabular-nums; width: 92px;
-  min-height: 34px; padding: 2px 8px; color: var(--fg); background: var(--bg);
-  border: 1px solid var(--edge); border-radius: 8px; text-align: right; appearance: textfield; }
-.number input::-webkit-inner-spin-button { appearance: none; }
-.number input[aria-invalid="true"] { border-color: var(--warn-line);
-  box-shadow: inset 0 0 0 1px var(--warn-line); }
-.number input[type="range"] { grid-column: 1 / -1; width: 100%; margin: 0; height: 28px;
-  accent-color: var(--accent); cursor: pointer; }
-.number .error { grid-column: 1 / -1; font-size: 13px; color: var(--fg); background: var(--warn-bg);
-  padding: 2px 8px; border-radius: 6px; }
-
 .headline { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 14px; }
 .headline .total { font-size: 44px; line-height: 1.1; font-weight: 650; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
@@ -297,14 +231,8 @@ button[aria-pressed="true"] { background: var(--chosen); border-color: var(--acc
 .dock b { font-variant-numeric: tabular-nums; }
 .refused .answer { display: none; }
 
-@media (pointer: coarse) {
-  .face { min-height: 44px; min-width: 44px; }
-  .number input[type="number"] { min-height: 44px; }
-  .number input[type="range"] { height: 44px; }
-}
 @media (forced-colors: active) {
   .k, .v, .q, .cell i, .key i { forced-color-adjust: none; }
-  .option input:checked + .face, button[aria-pressed="true"] { outline: 3px solid Highlight; }
 }
 `;
 
@@ -326,133 +254,6 @@ const STOPS = {
   batch_size: powers(0, 10),
   budget_gb: [0.1, 0.25, 0.5, 1, 2, 4, 6, 8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 141, 192, 288],
 };
-
-function nearest(stops, value) {
-  const distance = (stop) => Math.abs(Math.log(stop / value));
-  return stops.reduce((best, stop, i) => (distance(stop) < distance(stops[best]) ? i : best), 0);
-}
-
-/** A row of native radio buttons. */
-function radios({ legend, hint, two, onchoose }) {
-  const name = `choice-${Math.random().toString(36).slice(2)}`;
-  const box = h("div", { class: two ? "options two" : "options" });
-  const note = h("div", { class: "note", id: `${name}-note`, hidden: true });
-  const root = h(
-    "fieldset",
-    { "aria-describedby": `${name}-note` },
-    h("legend", {}, legend, hint ? h("small", {}, ` ${hint}`) : null),
-    box,
-    note,
-  );
-  let drawn = "";
-  return {
-    root,
-    note,
-    /** options: [{ value, title, detail, disabled, swatch }] */
-    update(options, value) {
-      const signature = JSON.stringify(options.map((o) => [o.value, o.title, o.detail, o.swatch]));
-      if (signature !== drawn) {
-        drawn = signature;
-        box.replaceChildren(
-          ...options.map((option) =>
-            h(
-              "label",
-              { class: "option" },
-              h("input", {
-                type: "radio",
-                name,
-                value: option.value,
-                onchange: () => onchoose(option.value),
-              }),
-              h(
-                "span",
-                { class: "face", style: option.swatch ? `--swatch:${option.swatch}` : null },
-                h("b", {}, option.title),
-                option.detail ? h("small", {}, option.detail) : null,
-              ),
-            ),
-          ),
-        );
-      }
-      [...box.querySelectorAll("input")].forEach((input, i) => {
-        input.checked = options[i].value === value;
-        input.disabled = Boolean(options[i].disabled);
-      });
-    },
-  };
-}
-
-/** A slider for common values with a box beside it for every value. */
-function number({ field, label, what, limits, onset }) {
-  const stops = STOPS[field];
-  const [low, high] = limits;
-  const whole = field !== "budget_gb";
-  const id = `box-${Math.random().toString(36).slice(2)}`;
-  const box = h("input", {
-    type: "number",
-    id,
-    min: low,
-    max: high,
-    step: whole ? 1 : "any",
-    inputmode: whole ? "numeric" : "decimal",
-    "aria-describedby": `${id}-error`,
-  });
-  const slider = h("input", {
-    type: "range",
-    min: 0,
-    max: stops.length - 1,
-    step: 1,
-    "aria-label": `${label}: common values`,
-  });
-  const error = h("p", { class: "error", id: `${id}-error`, hidden: true });
-  const hint = h("span", { class: "hint" }, what);
-  let current;
-  const read = () => {
-    const value = Number(box.value);
-    const good = box.value !== "" && value >= low && value <= high;
-    return good && (!whole || Number.isInteger(value)) ? value : null;
-  };
-  const say = (bad) => {
-    error.hidden = !bad;
-    error.textContent = bad
-      ? `${whole ? "A whole number" : "A number"} from ${formatCount(low)} to ${formatCount(high)}, please.`
-      : "";
-    box.setAttribute("aria-invalid", String(bad));
-  };
-  box.addEventListener("input", () => {
-    const value = read();
-    say(value === null);
-    if (value !== null && value !== current) onset(value);
-  });
-  box.addEventListener("change", () => {
-    if (read() !== null) return;
-    box.value = current;
-    say(false);
-  });
-  slider.addEventListener("input", () => onset(stops[Number(slider.value)]));
-  return {
-    root: h(
-      "div",
-      { class: "number" },
-      h("span", {}, h("label", { class: "label", for: id }, label), " ", hint),
-      box,
-      slider,
-      error,
-    ),
-    update(value, text, aside = what) {
-      current = value;
-      hint.textContent = aside;
-      if (Number(box.value) !== value || box.value === "") {
-        box.value = value;
-        say(false);
-      }
-      const at = nearest(stops, value);
-      // Rewriting the slider under the pointer would fight it.
-      if (Number(slider.value) !== at) slider.value = at;
-      slider.setAttribute("aria-valuetext", text);
-    },
-  };
-}
 
 function drawHeads(state) {
   const { n_heads: H } = state;
@@ -567,7 +368,14 @@ function render({ model, el }) {
   const dtype = radios({ legend: "Number format", onchoose: (name) => set({ dtype: name }) });
   const units = radios({ legend: "Units", onchoose: (name) => set({ units: name }) });
   const make = (field, label, what, onset = (value) => set({ [field]: value })) =>
-    number({ field, label, what, limits: first.limits[field], onset });
+    number({
+      stops: STOPS[field],
+      whole: field !== "budget_gb",
+      label,
+      what,
+      limits: first.limits[field],
+      onset,
+    });
   const numbers = {
     tokens: make("tokens", "Context", "tokens per user"),
     batch_size: make("batch_size", "Users", "served at once"),

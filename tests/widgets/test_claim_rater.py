@@ -196,5 +196,5 @@ def test_a_terminal_shows_the_claims_and_their_ids(
 def test_the_view_gets_no_claims_of_its_own() -> None:
     source = base.module_source("claim_rater")
     for claim in paper_claims():
-        assert claim.id not in source
+        assert f'"{claim.id}"' not in source
         assert claim.text not in source

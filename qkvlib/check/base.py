@@ -1,0 +1,110 @@
+"""What every check needs: to run an answer, to compare it, and to find words for a mistake."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+
+class CheckFailed(AssertionError):  # noqa: N818  # a learner reads this name; "Error" would scold
+    """An answer is not right yet; the message says what is wrong with it."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for this: a wrong answer is no crash, so the message is enough.
+        return [f"Not yet. {self}"]
+
+
+# Running and comparing
+
+
+def call(fn: Callable[..., Any], shown: str, *args: Any) -> Any:
+    """Run the learner's function; turn what goes wrong inside into words."""
+    if not callable(fn):
+        raise CheckFailed(
+            f"The check needs your function itself, not {type(fn).__name__}: write its name "
+            "without brackets."
+        )
+    try:
+        inspect.signature(fn).bind(*args)
+    except TypeError as error:
+        raise CheckFailed(
+            f"Your function cannot be called with {len(args)} arguments: {error}. Keep the first "
+            "line of the exercise as it was."
+        ) from None
+    except ValueError:  # built-in without a signature: calling it will tell
+        pass
+    try:
+        result = fn(*args)
+    except NotImplementedError:
+        raise CheckFailed("Your turn: the function is still empty.") from None
+    except Exception as error:
+        where = error.__traceback__
+        while (
+            where is not None
+            and where.tb_next is not None
+            and where.tb_frame.f_code is not (getattr(fn, "__code__", None))
+        ):
+            where = where.tb_next
+        line = "" if where is None else f" (line {where.tb_lineno} of its cell)"
+        what = f"{type(error).__name__}: {error}"
+        raise CheckFailed(f"Your function stopped for {shown}{line}: {what}") from None
+    if result is None or result is ...:
+        raise CheckFailed(
+            "Your function returns nothing yet. Is there a `return` in front of the result?"
+        )
+    return result
+
+
+def number(value: Any, shown: str) -> float:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise CheckFailed(
+            f"Your function returns {type(value).__name__} for {shown}; a number is expected."
+        )
+    return float(value)
+
+
+def close(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A typical wrong answer: what it computes, and what to say about it."""
+
+    words: str
+    answer: Callable[..., float]
+
+
+def explain(
+    got: Sequence[float], cases: Sequence[tuple[Any, ...]], mistakes: Sequence[Mistake]
+) -> str | None:
+    """Words of the first mistake that gives exactly the learner's answers in every case."""
+    for mistake in mistakes:
+        if all(close(g, mistake.answer(*case)) for g, case in zip(got, cases, strict=True)):
+            return mistake.words
+    return None
+
+
+def compare_numbers(
+    got: Sequence[float],
+    wanted: Sequence[float],
+    shown: Sequence[str],
+    unit: str,
+) -> str:
+    """Words for the first case that differs, for when no typical mistake explains it."""
+    for g, w, case in zip(got, wanted, shown, strict=True):
+        if not close(g, w):
+            times = f", {g / w:.4g} times what it is" if w else ""
+            right = sum(close(a, b) for a, b in zip(got, wanted, strict=True))
+            return (
+                f"For {case} your function gives {g:,.6g} {unit}{times}: it should be {w:,.6g}. "
+                f"({right} of {len(got)} cases are right.)"
+            )
+    return ""
