@@ -49,7 +49,7 @@ book: $(READY)  ## build the book's website in book/_build/html
 $(BOOK)/index.html: book
 
 results: $(READY)  ## finish the reference runs in data/results (hours; resumes where it stopped)
-	$(BIN)/python scripts/reference_runs.py --all --jobs $(JOBS)
+	$(BIN)/qkv sweep all --jobs $(JOBS) --results data/results
 
 lessons: $(READY)  ## run the lessons and store their outputs in the .ipynb twins
 	$(BIN)/python scripts/lessons.py run

@@ -15,6 +15,7 @@ import torch
 from qkvlib.config import CONFIGS, ModelConfig, get_config
 from qkvlib.models import build_model
 from qkvlib.sharing import unknown_name
+from qkvlib.text_table import aligned
 
 DTYPES: Final[dict[str, torch.dtype]] = {
     "float16": torch.float16,
@@ -101,7 +102,8 @@ def count_parameters(config: ModelConfig) -> int:
 def projection_macs(config: ModelConfig, tokens: int) -> int:
     """Multiply-accumulates of the q, k and v projections of all layers for ``tokens`` tokens.
 
-    With MHA this is 3, 2 or 1 times ``n_layers × tokens × d_model²``.
+    With MHA, and heads that together are as wide as the model, this is 3, 2 or 1 times
+    ``n_layers × tokens × d_model²``.
     """
     widths = {"q": config.n_heads, "k": config.n_kv_heads, "v": config.n_kv_heads}
     columns = sum(widths[name] for name in config.sharing.projections) * config.head_dim
@@ -183,14 +185,7 @@ class CacheTable:
             )
             for row in self.rows
         ]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        return aligned(lines, left=2)
 
 
 def cache_table(

@@ -46,7 +46,12 @@ class Attention(nn.Module):
         self.names = config.sharing.projections
         self.widths = [heads[name] * config.head_dim for name in self.names]
         self.in_proj = nn.Linear(config.d_model, sum(self.widths), bias=config.bias)
-        self.out_proj = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        heads_width = config.n_heads * config.head_dim
+        self.out_proj = (
+            nn.Linear(heads_width, config.d_model, bias=config.bias)
+            if config.out_proj
+            else nn.Identity()
+        )
         self.plus = PlusTerm(config) if config.plus_channels else None
 
     def forward(

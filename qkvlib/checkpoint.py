@@ -134,6 +134,8 @@ class Checkpoint:
         harmless = {"training": {"save_every"}, "task": {"files", "python"}}
         for group, new in identity.items():
             old = self.identity[group]
+            if group == "model":  # one written before a field existed means that field's default
+                old = ModelConfig.from_dict(old).to_dict()
             for name in dict.fromkeys([*old, *new]):
                 if name in harmless.get(group, ()) or old.get(name) == new.get(name):
                     continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,18 +51,6 @@ def _json_option(command: F) -> F:
 
 def _print_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=1))
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side, the first flush left, the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,6 +100,7 @@ def params(name: str, as_json: bool) -> None:
     """Count the parameters of the same eight."""
     from qkvlib.accounting import cache_table, count_parameters
     from qkvlib.config import get_config
+    from qkvlib.text_table import aligned
 
     config = get_config(name)
     variants = [config.replace(variant=row.name) for row in cache_table(config, 0).rows]
@@ -137,7 +126,7 @@ def params(name: str, as_json: bool) -> None:
         )
         for variant, count in zip(variants, counts, strict=True)
     ]
-    click.echo(_aligned(lines))
+    click.echo(aligned(lines))
 
 
 @main.group()
@@ -211,11 +200,11 @@ def text(
 
 @train.command()
 @click.argument("task_name", metavar="TASK")
-@click.option("--length", default=16, show_default=True, help="Digits in a list.")
+@click.option("--length", default=16, show_default=True, help="Tokens in a list.")
 @click.option("--steps", default=1000, show_default=True, help="Updates.")
 @_training_options
 def synthetic(task_name: str, length: int, seed: int, threads: int | None, **options: Any) -> None:
-    """Train an encoder on TASK: REVERSE, SORT, SUB, SWAP or COPY, on lists of digits."""
+    """Train an encoder on TASK: REVERSE, SORT, SUB, SWAP, COPY, SHIFT or RECALL."""
     _set_threads(threads)
     from qkvlib.config import ModelConfig
     from qkvlib.tasks.synthetic import SyntheticTask
@@ -306,6 +295,85 @@ def _summary(record: RunRecord, out: Path) -> str:
     rows.append(("time", f"{record.seconds:.1f} s"))
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
+
+
+@main.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--jobs", "processes", type=click.IntRange(min=1), help="Side by side.  [default: cores]"
+)
+@click.option(
+    "--only",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Runs whose name fits, such as 'REVERSE/*' or '*/seed-0'; may be given again.",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of records and checkpoints.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("runs/results"),
+    show_default=True,
+    help="Folder of collected results, for qkv table.",
+)
+@_json_option
+def sweep(
+    names: tuple[str, ...],
+    processes: int | None,
+    patterns: tuple[str, ...],
+    runs: Path,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Run the experiments NAME... over the cores of this machine; "all" runs every one.
+
+    Stop whenever you like, with Ctrl-C or harder, and start again: finished runs are kept and never
+    repeated.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: one thread a process
+    from qkvlib.experiments import EXPERIMENTS, get_experiment
+
+    chosen = [get_experiment(n) for n in (EXPERIMENTS if names == ("all",) else names)]
+    processes = processes or os.cpu_count() or 1
+    rows = []
+    for experiment in chosen:
+        jobs = experiment.jobs(patterns)
+        if not as_json:
+            click.echo(f"{experiment.name}: {len(jobs)} runs, {processes} side by side", err=True)
+        experiment.run(runs, processes=processes, patterns=patterns)
+        path = experiment.collect(runs, results)
+        rows.append({"experiment": experiment.name, "runs": len(jobs), "file": str(path)})
+        if not as_json:
+            click.echo(f"{path}")
+    if as_json:
+        _print_json({"rows": rows})
+
+
+@main.command()
+@click.argument("name")
+@click.option("--markdown", is_flag=True, help="Markdown instead of aligned text.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Folder of collected results, as qkv sweep writes them.  [default: the course's own]",
+)
+@_json_option
+def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> None:
+    """Print a table of results beside the paper's: four_tyings, head_sharing, synthetic, recall."""
+    from qkvlib.tables import result_table
+
+    found = result_table(name, results)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        click.echo(found.to_markdown() if markdown else found.to_text())
 
 
 @main.command()

@@ -38,7 +38,7 @@ class ModelConfig:
     Attributes:
         d_model: Width of the residual stream.
         n_layers: Number of blocks.
-        n_heads: Query heads (H); must divide ``d_model``.
+        n_heads: Query heads (H); must divide ``d_model``, unless ``head_dim`` is given.
         n_kv_heads: KV heads (G); must divide ``n_heads``. ``None`` means ``n_heads`` (MHA).
             1 is MQA, anything between is GQA.
         sharing: Which projections are tied; a :class:`~qkvlib.sharing.Sharing` or any spelling
@@ -46,11 +46,14 @@ class ModelConfig:
         vocab_size: Number of tokens.
         max_seq_len: Longest sequence, in tokens; also the cache's default capacity.
         d_ff: Width of the MLP's hidden layer. ``None`` means ``4 * d_model``.
+        head_dim: Width of one head (D). ``None`` means ``d_model / n_heads``.
         causal: Whether position i may look only at positions ≤ i (GPT) or at all (encoder).
         position: How positions enter: ``"learned"`` or ``"sinusoidal"`` vectors added to the
             token embeddings, or ``"none"``.
         plus_channels: Channels m of the (X)+ term; 0 switches it off, 10 is the paper's value.
         bias: Whether linear layers carry biases.
+        out_proj: Whether the heads' outputs pass a projection of their own (W_O). Without it they
+            are added to the residual stream as they are, so together they must be as wide.
         dropout: Probability of dropping an activation while training, in [0, 1).
         tie_embeddings: Whether the output layer reuses the token embedding.
 
@@ -67,10 +70,12 @@ class ModelConfig:
     sharing: Sharing = SHARINGS["QKV"]
     n_kv_heads: int = None  # type: ignore[assignment]  # __post_init__ fills it in
     d_ff: int = None  # type: ignore[assignment]
+    head_dim: int = None  # type: ignore[assignment]
     causal: bool = True
     position: Position = "learned"
     plus_channels: int = 0
     bias: bool = True
+    out_proj: bool = True
     dropout: float = 0.0
     tie_embeddings: bool = True
 
@@ -89,12 +94,7 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1.")
-        if self.d_model % self.n_heads:
-            raise ConfigError(
-                f"d_model={self.d_model} does not divide into n_heads={self.n_heads} heads. "
-                f"Choose n_heads from {_divisors(self.d_model)}, or a d_model that is a "
-                f"multiple of {self.n_heads}."
-            )
+        self._settle_head_dim()
         if self.n_heads % self.n_kv_heads:
             raise ConfigError(
                 f"n_kv_heads={self.n_kv_heads} does not divide n_heads={self.n_heads}: each KV "
@@ -124,10 +124,24 @@ class ModelConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout={self.dropout!r}: expected a probability in [0, 1).")
 
-    @property
-    def head_dim(self) -> int:
-        """Width of one head (D)."""
-        return self.d_model // self.n_heads
+    def _settle_head_dim(self) -> None:
+        if self.head_dim is None:
+            if self.d_model % self.n_heads:
+                raise ConfigError(
+                    f"d_model={self.d_model} does not divide into n_heads={self.n_heads} heads. "
+                    f"Choose n_heads from {_divisors(self.d_model)}, or a d_model that is a "
+                    f"multiple of {self.n_heads}, or give the head_dim yourself."
+                )
+            object.__setattr__(self, "head_dim", self.d_model // self.n_heads)
+        width = self.head_dim
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+            raise ConfigError(f"head_dim={width!r}: expected a whole number of at least 1.")
+        if not self.out_proj and self.n_heads * width != self.d_model:
+            raise ConfigError(
+                f"out_proj=False adds the heads to the residual stream as they are, but n_heads="
+                f"{self.n_heads} times head_dim={width} is {self.n_heads * width}, not d_model="
+                f"{self.d_model}. Leave head_dim out, or set out_proj=True."
+            )
 
     @property
     def variant(self) -> Variant:
@@ -152,6 +166,8 @@ class ModelConfig:
         for name in changes:
             if name not in names:
                 raise unknown_name("field of ModelConfig", name, names)
+        if self.head_dim * self.n_heads == self.d_model:
+            changes.setdefault("head_dim", None)  # it follows d_model and n_heads
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:

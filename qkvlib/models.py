@@ -159,11 +159,11 @@ def build_model(config: ModelConfig, *, seed: int | None = None) -> Transformer:
 
 
 def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over every position, in nats.
+    """Mean cross-entropy over every position that is scored, in nats.
 
     Args:
         logits: Shape (B, T, vocab_size).
-        targets: Shape (B, T), int64.
+        targets: Shape (B, T), int64; :data:`~qkvlib.tasks.IGNORED` (-100) leaves a position out.
 
     Returns:
         Shape ().

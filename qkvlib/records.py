@@ -291,3 +291,57 @@ def aggregate(records: Iterable[RunRecord], metric: str = "loss") -> dict[str, d
         )
     order = {name: i for i, name in enumerate(SHARINGS)}
     return dict(sorted(table.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is kept of a large sweep: a row per run, and what all runs have in common.
+
+    Attributes:
+        about: What was asked and how.
+        recipe: Settings, data, versions and machine that all runs share.
+        rows: One dictionary per run, all with the same keys.
+    """
+
+    about: str
+    recipe: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def save_rows(
+    rows: Iterable[Mapping[str, Any]],
+    path: str | PathLike[str],
+    *,
+    about: str,
+    recipe: Mapping[str, Any],
+) -> None:
+    """Write rows to one JSON file, column names once and a row a line, atomically.
+
+    Args:
+        rows: Dictionaries with the same keys.
+        path: The file; :func:`load_rows` reads it back.
+        about: What was asked and how.
+        recipe: What all runs share.
+    """
+    rows = list(rows)
+    columns = list(rows[0]) if rows else []
+    lines = ",\n".join(json.dumps([row[name] for name in columns]) for row in rows)
+    head = json.dumps({"about": about, "recipe": dict(recipe), "columns": columns}, indent=1)
+    write_atomically(path, f'{head[:-2]},\n "rows": [\n{lines}\n]}}\n')
+
+
+def load_rows(path: str | PathLike[str]) -> Rows:
+    """Read what :func:`save_rows` wrote.
+
+    Raises:
+        RecordError: If the file is damaged, or a row has not one value for each column.
+        OSError: If there is no such file.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_bytes())
+        columns = data["columns"]
+        rows = [dict(zip(columns, row, strict=True)) for row in data["rows"]]
+        return Rows(data["about"], data["recipe"], rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is damaged or not a file of rows: {error}") from error

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 Role = Literal["q", "k", "v"]
 
@@ -85,6 +85,10 @@ class Sharing:
     def ties_query(self) -> bool:
         """Whether queries are keys. Then scores are symmetric, and heads cannot be shared."""
         return self.roles["q"] == self.roles["k"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By name, so that a sharing sent to another process is one of that process's own.
+        return parse_sharing, (self.name,)
 
     def __str__(self) -> str:
         return self.name

@@ -33,7 +33,7 @@ from qkvlib.checkpoint import CHECKPOINT_FILE, Checkpoint, RunError, RunState, f
 from qkvlib.config import ConfigError
 from qkvlib.models import Transformer, token_loss
 from qkvlib.records import RunRecord, cpu_name, versions
-from qkvlib.tasks import Task
+from qkvlib.tasks import IGNORED, Task
 
 
 class InterruptedRunError(KeyboardInterrupt):
@@ -57,6 +57,8 @@ class TrainConfig:
         clip: Greatest norm of the gradient.
         eval_every: Steps between evaluations; the first is before any training, the last after all.
         save_every: Steps between checkpoints, where there is a folder to write to.
+        target_accuracy: Stop at the first evaluation whose accuracy reaches this share. ``None``
+            never stops early. With ``min_lr=lr`` the steps that a run took can be compared.
         seed: Seed of the random generator that dropout draws from.
 
     Raises:
@@ -76,6 +78,7 @@ class TrainConfig:
     clip: float = 1.0
     eval_every: int = 200
     save_every: int = 200
+    target_accuracy: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,6 +103,11 @@ class TrainConfig:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)!r}: expected 0 to below 1.")
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            raise ConfigError(
+                f"target_accuracy={self.target_accuracy!r}: expected a share above 0, at most 1, "
+                "or None to train for all steps."
+            )
         if not self.clip > 0:
             raise ConfigError(f"clip={self.clip!r}: expected a positive number; inf never clips.")
 
@@ -253,7 +261,7 @@ def train(
                     bytes_per_token=task.bytes_per_token,
                 )
             )
-            if state.step == config.steps:
+            if state.step == config.steps or _reached(config, state):
                 break
             if stopped():
                 save()
@@ -280,8 +288,8 @@ def evaluate(model: Transformer, task: Task, *, batch_size: int = 32) -> dict[st
         batch_size: Sequences at once.
 
     Returns:
-        ``loss`` in nats per token, ``accuracy`` as share of tokens, and for text
-        ``bits_per_byte``.
+        Over the scored tokens: ``loss`` in nats per token, ``accuracy`` as share of them, and for
+        text ``bits_per_byte``.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -291,9 +299,10 @@ def evaluate(model: Transformer, task: Task, *, batch_size: int = 32) -> dict[st
         for inputs, targets in task.eval_batches(batch_size):
             logits = model(inputs.to(device))
             targets = targets.to(device)
-            loss += token_loss(logits, targets).item() * targets.numel()
+            scored = int((targets != IGNORED).sum())
+            loss += token_loss(logits, targets).item() * scored
             correct += int((logits.argmax(dim=-1) == targets).sum())
-            count += targets.numel()
+            count += scored
     finally:
         model.train(was_training)
     metrics = {"loss": loss / count, "accuracy": correct / count}
@@ -319,6 +328,13 @@ def _check_fit(model: Transformer, task: Task) -> None:
             f"task {task.name} asks for the next token, and a model with causal=False sees it. "
             "Build the model with causal=True."
         )
+
+
+def _reached(config: TrainConfig, state: RunState) -> bool:
+    """Whether the evaluation that belongs to this very step reached the target."""
+    if config.target_accuracy is None or state.history["eval_step"][-1] != state.step:
+        return False
+    return state.metrics()["accuracy"] >= config.target_accuracy
 
 
 def _make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -355,7 +371,7 @@ def _make_record(
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
         seconds=state.seconds,
-        tokens_per_second=config.steps * tokens_per_step / state.train_seconds,
+        tokens_per_second=state.step * tokens_per_step / state.train_seconds,
     )
 
 
@@ -420,7 +436,8 @@ def _stop_between_steps() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _someone_watches() -> bool:
+def someone_watches() -> bool:
+    """Whether progress is worth showing: a notebook or a terminal, and not a CI job."""
     if os.environ.get("CI") or os.environ.get("QKV_STATIC"):
         return False
     ipython = sys.modules.get("IPython")
@@ -441,7 +458,7 @@ def _bar_or(
         total=steps,
         initial=done,
         bar_format=form,
-        disable=not _someone_watches(),
+        disable=not someone_watches(),
         mininterval=0.5,
         dynamic_ncols=True,
     ) as bar:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported anywhere: one thread per worker, so that parallel workers do not fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 import torch
+
+from qkvlib import sweep
 
 hypothesis.settings.register_profile(
     "course",
@@ -30,3 +33,27 @@ def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "rhyme.txt"
     path.write_text("One for the master, and one for the dame.\n" * 40)
     return path
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Run the jobs in this process; returns the names of those that were run."""
+    ran: list[str] = []
+
+    class Pool:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def submit(self, run: Any, folder: Path) -> Any:
+            ran.append(run.__self__.name)
+            future: Any = sweep.Future()
+            try:
+                future.set_result(run(folder))
+            except BaseException as error:
+                future.set_exception(error)
+            return future
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(sweep, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(sweep, "as_completed", list)  # in the order of the jobs
+    return ran

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -159,6 +160,37 @@ def test_train_synthetic(tmp_path: Path) -> None:
     assert "qkv generate" not in result.stdout
 
 
+def test_sweep_and_table(tmp_path: Path) -> None:
+    runs, results = tmp_path / "runs", tmp_path / "results"
+    where = ["--runs", runs, "--results", results]
+    # The smallest part of the real sweep from which an interval can be made.
+    some = [f"COPY/{v}/n16-d32-l1-h2/seed-[012]" for v in ("QKV", "Q-K=V")]
+    only = [word for pattern in some for word in ("--only", pattern)]
+    answer = qkv_json("sweep", "synthetic", "--jobs", 2, *only, *where)
+    assert answer["rows"] == [
+        {"experiment": "synthetic", "runs": 6, "file": str(results / "synthetic.json")}
+    ]
+    table = qkv_json("table", "synthetic", "--results", results)
+    fields = {"variant", "task", "metric", "mean", "low", "high", "n", "paper"}
+    assert table["rows"]
+    assert all(set(row) == fields for row in table["rows"])
+    assert {(row["variant"], row["metric"]) for row in table["rows"]} == {
+        ("QKV", "accuracy"), ("Q-K=V", "accuracy"), ("Q-K=V", "accuracy above QKV"),
+    }  # fmt: skip
+    for row in table["rows"]:
+        assert (row["task"], row["n"]) == ("COPY", 3)
+        assert row["low"] <= row["mean"] <= row["high"]
+    before = (runs / "synthetic" / "records.jsonl").read_bytes()
+    assert "synthetic.json" in qkv("sweep", "synthetic", *only, *where).stdout
+    assert (runs / "synthetic" / "records.jsonl").read_bytes() == before
+
+
+def test_tables_for_people() -> None:
+    text = qkv("table", "four_tyings").stdout
+    assert re.search(r"^Q-K=V \(Q, K=V\) +\d\.\d\d ± \d\.\d\d \[1\.89\]$", text, re.MULTILINE)
+    assert "| Q-K=V (Q, K=V) |" in qkv("table", "four_tyings", "--markdown").stdout
+
+
 def test_generate(run_folder: Path) -> None:
     arguments = ["generate", "--checkpoint", run_folder, "--prompt", "One ", "--seed", 3]
     with_cache, without = qkv_json(*arguments), qkv_json(*arguments, "--no-cache")
@@ -206,6 +238,10 @@ def test_mistakes_are_answered(run_folder: Path, text_file: Path, tmp_path: Path
     assert "causal" in refused(*text, "--sharing", "(Q=K-V)+")
     assert "Did you mean 'REVERSE'" in refused("train", "synthetic", "revers", *out)
     assert "must be even" in refused("train", "synthetic", "SWAP", "--length", 5, *out)
+    assert "Did you mean 'synthetic'" in refused("sweep", "sythetic")
+    assert "no run of recall is called 'x'" in refused("sweep", "recall", "--only", "x")
+    assert "Did you mean 'recall'" in refused("table", "recal")
+    assert "Make it: qkv sweep recall" in refused("table", "recall", "--results", tmp_path)
     generate = ["generate", "--prompt", "One "]
     assert "no checkpoint" in refused(*generate, "--checkpoint", tmp_path)
     checkpoint = ["--checkpoint", run_folder]

@@ -20,6 +20,9 @@ SHAPE = {"d_model": 32, "n_layers": 2, "n_heads": 4, "vocab_size": 10, "max_seq_
         ({"n_heads": 5}, r"Choose n_heads from \[1, 2, 4, 8, 16, 32\]"),
         ({"n_kv_heads": 3}, r"Choose n_kv_heads from \[1, 2, 4\]"),
         ({"n_kv_heads": 8}, r"Choose n_kv_heads from \[1, 2, 4\]"),
+        ({"n_heads": 5}, "or give the head_dim yourself"),
+        ({"head_dim": 0}, "head_dim=0: expected a whole number of at least 1"),
+        ({"head_dim": 6, "out_proj": False}, r"4 times head_dim=6 is 24, not d_model=32"),
         ({"n_layers": 0}, "n_layers=0: expected a whole number of at least 1"),
         ({"d_model": 32.0}, "d_model=32.0: expected a whole number"),
         ({"vocab_size": True}, "vocab_size=True: expected a whole number"),
@@ -49,6 +52,22 @@ def test_defaults() -> None:
     assert (config.n_kv_heads, config.d_ff, config.head_dim) == (4, 128, 8)
     assert config.variant.name == "QKV"
     assert config.replace(n_kv_heads=1, sharing="Q-K=V").variant.name == "Q-MQA"
+
+
+def test_head_dim_follows_the_shape_unless_it_was_given() -> None:
+    plain = ModelConfig(**SHAPE)
+    assert plain.replace(d_model=64).head_dim == 16
+    assert plain.replace(n_heads=8, n_kv_heads=8).head_dim == 4
+    own = ModelConfig(**SHAPE, head_dim=6)
+    assert own.replace(d_model=64).head_dim == own.replace(n_layers=2).head_dim == 6
+    assert ModelConfig(**SHAPE | {"n_heads": 5}, head_dim=3).head_dim == 3
+    assert plain.replace(out_proj=False).head_dim == 8
+
+
+def test_configurations_written_before_a_field_existed_are_read() -> None:
+    data = ModelConfig(**SHAPE).to_dict()
+    del data["head_dim"], data["out_proj"]
+    assert ModelConfig.from_dict(data) == ModelConfig(**SHAPE)
 
 
 @given(configs())

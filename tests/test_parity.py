@@ -75,6 +75,18 @@ def test_a_truncated_cache_goes_on_from_there(config, keep, maps) -> None:
 
 
 @torch.no_grad()
+def test_without_an_output_projection_the_heads_are_the_output() -> None:
+    config = get_config("small").replace(n_layers=1, out_proj=False, bias=False)
+    bare = build_model(config, seed=1).blocks[0].attention
+    projected = Attention(config.replace(out_proj=True))
+    projected.in_proj.load_state_dict(bare.in_proj.state_dict())
+    projected.out_proj.weight.copy_(torch.eye(config.d_model))
+    x = torch.randn(2, 7, config.d_model)
+    close(bare(x)[0], projected(x)[0])
+    assert not list(bare.out_proj.parameters())
+
+
+@torch.no_grad()
 @given(configs(), PRECISIONS)
 def test_asking_for_maps_does_not_change_the_logits(config, dtype) -> None:
     model, tokens = model_and_tokens(config, dtype)

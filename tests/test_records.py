@@ -13,11 +13,14 @@ from hypothesis import given, strategies as st
 from qkvlib import ModelConfig, UnknownNameError
 from qkvlib.records import (
     RecordError,
+    Rows,
     RunRecord,
     aggregate,
     cpu_name,
     load_records,
+    load_rows,
     save_records,
+    save_rows,
     versions,
     write_atomically,
 )
@@ -165,6 +168,31 @@ def test_aggregate_refuses_what_cannot_be_compared() -> None:
         aggregate([make(loss=math.nan)])
     with pytest.raises(UnknownNameError, match="Did you mean 'accuracy'"):
         aggregate([make()], "acuracy")
+
+
+ROWS = [{"variant": "QKV", "seed": 0, "loss": 0.25}, {"variant": "Q-K=V", "seed": 1, "loss": None}]
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.json"
+    save_rows(iter(ROWS), path, about="What was asked.", recipe={"training": {"steps": 3}})
+    found = load_rows(path)
+    assert found == Rows("What was asked.", {"training": {"steps": 3}}, ROWS)
+    assert path.read_text().splitlines()[-3:] == ['["QKV", 0, 0.25],', '["Q-K=V", 1, null]', "]}"]
+    save_rows([], path, about="Nothing yet.", recipe={})
+    assert load_rows(path).rows == []
+
+
+def test_damaged_rows_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    save_rows(ROWS, path, about="", recipe={})
+    text = path.read_text()
+    for broken in (text[:-20], text.replace("0.25", "0.25, 1"), "[]", text.replace("about", "on")):
+        path.write_text(broken)
+        with pytest.raises(RecordError, match=r"rows\.json is damaged or not a file of rows"):
+            load_rows(path)
+    with pytest.raises(FileNotFoundError):
+        load_rows(tmp_path / "nowhere.json")
 
 
 def test_records_are_frozen() -> None:

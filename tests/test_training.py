@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from qkvlib import ConfigError, ModelConfig, build_model, count_parameters
 from qkvlib.checkpoint import CHECKPOINT_FILE, CheckpointError, RunError, load_checkpoint
 from qkvlib.records import RunRecord
-from qkvlib.tasks.synthetic import SyntheticTask
+from qkvlib.tasks.synthetic import TASKS, SyntheticTask
 from qkvlib.tasks.text import TextTask
 from qkvlib.training import (
     InterruptedRunError,
@@ -140,6 +140,44 @@ def test_evaluation_is_what_it_says() -> None:
     assert metrics == pytest.approx({"loss": -math.log(0.9), "accuracy": 1.0})
 
 
+def test_positions_that_are_not_asked_count_neither_way() -> None:
+    class Knows(torch.nn.Module):
+        """Answers every question of RECALL, and says 0 at the pairs, which nobody asks about."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            answers = TASKS["RECALL"](tokens).clamp_min(0)
+            probabilities = torch.full((*tokens.shape, 44), 0.1 / 43)
+            return probabilities.scatter(-1, answers[..., None], 0.9).log()
+
+    metrics = evaluate(Knows(), SyntheticTask("RECALL", 8, eval_lists=7), batch_size=3)
+    assert metrics == pytest.approx({"loss": -math.log(0.9), "accuracy": 1.0})
+
+
+def test_stops_where_the_target_is_reached(tmp_path: Path) -> None:
+    copy = SyntheticTask("COPY", 4, eval_lists=16)
+    shape = SHAPE.replace(causal=False, vocab_size=10, max_seq_len=4, dropout=0.0)
+    easy = TrainConfig(steps=500, batch_size=16, lr=1e-2, eval_every=10, target_accuracy=0.99)
+    record = train(build_model(shape, seed=0), copy, easy, out=tmp_path)
+    steps = record.history["eval_step"]
+    assert steps[-1] < 500
+    assert record.history["train_step"][-1] == steps[-1] - 1
+    accuracies = record.history["eval_accuracy"]
+    assert record.metrics["accuracy"] == accuracies[-1] >= 0.99
+    assert all(accuracy < 0.99 for accuracy in accuracies[1:-1])
+    again = train(build_model(shape, seed=1), copy, easy, out=tmp_path, resume=True)
+    assert again == record
+    # Without a target the same run goes on, along the same losses.
+    whole_way = dataclasses.replace(easy, target_accuracy=None)
+    longer = train(build_model(shape, seed=0), copy, whole_way)
+    losses = record.history["train_loss"]
+    assert longer.history["train_loss"][: len(losses)] == losses
+    assert longer.history["eval_step"][-1] == 500
+
+
 def test_weight_decay_is_for_matrices_only() -> None:
     model = build_model(SHAPE)
     decayed, free = _make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
@@ -173,6 +211,7 @@ def test_learning_rate(steps: int, lr: float, fraction: float, warmup: int | Non
         ("steps", 0), ("batch_size", 1.5), ("eval_every", -1), ("save_every", 0), ("lr", 0.0),
         ("lr", math.inf), ("min_lr", 1.0), ("warmup_steps", 3000), ("weight_decay", -0.1),
         ("beta1", 1.0), ("beta2", -0.1), ("clip", 0.0),
+        ("target_accuracy", 0.0), ("target_accuracy", 1.5),
     ],
 )  # fmt: skip
 def test_bad_settings_are_named(field: str, value: float) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Batch = tuple[Tensor, Tensor]
 """``(inputs, targets)``, both int64 of shape (B, T)."""
+
+IGNORED: Final = -100
+"""Target of a position that is not scored; PyTorch's cross-entropy leaves it out by default."""
 
 
 class TaskError(ValueError):
@@ -83,4 +86,4 @@ def step_generator(seed: int, step: int, *, held_out: bool = False) -> torch.Gen
     return torch.Generator().manual_seed(mixed | int(held_out) << 31)
 
 
-__all__ = ["Batch", "Task", "TaskError", "step_generator"]
+__all__ = ["IGNORED", "Batch", "Task", "TaskError", "step_generator"]

@@ -1,0 +1,413 @@
+"""The course's experiments by name: which runs each needs, and what is kept of them.
+
+``qkv sweep NAME`` runs one, ``make results`` all. The runs of an experiment differ only by what it
+asks about; recipe, data and seeds are the same for every variant.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import torch
+
+from qkvlib.analysis import asymmetry, self_attention_share
+from qkvlib.config import ModelConfig, get_config
+from qkvlib.models import Transformer
+from qkvlib.records import RunRecord, load_records, load_rows, save_records, save_rows
+from qkvlib.sharing import SHARINGS, unknown_name
+from qkvlib.sweep import Job, SweepError, read_finished, run_jobs
+from qkvlib.tasks import Task
+from qkvlib.tasks.synthetic import TASKS, SyntheticTask
+from qkvlib.tasks.text import TextTask
+from qkvlib.training import TrainConfig
+
+SIX_VARIANTS: Final = ("QKV", "Q=K-V", "(Q=K-V)+", "Q-K=V", "Q=K=V", "(Q=K=V)+")
+"""The variants of a model that sees the whole list, in the paper's order."""
+
+SEEDS: Final = range(5)
+
+Column = Callable[[RunRecord], Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, the runs that answer it, and what is kept of them.
+
+    Attributes:
+        name: Also the name of its file in ``data/results``.
+        about: What it asks and how, for the head of the file.
+        make_jobs: The runs.
+        columns: Name -> what to keep of a record, one row per run. ``None`` keeps whole records.
+    """
+
+    name: str
+    about: str
+    make_jobs: Callable[[], list[Job]]
+    columns: Mapping[str, Column] | None = None
+
+    def jobs(self, patterns: Sequence[str] = ()) -> list[Job]:
+        """Return the runs, or those whose names fit one of the patterns.
+
+        Args:
+            patterns: As in a shell: ``"REVERSE/*"``, ``"*/seed-0"``.
+
+        Raises:
+            SweepError: If a pattern fits no run.
+        """
+        jobs = self.make_jobs()
+        for pattern in patterns:
+            if not any(fnmatchcase(job.name, pattern) for job in jobs):
+                raise SweepError(
+                    f"no run of {self.name} is called {pattern!r}. They are called like "
+                    f"{jobs[0].name!r} and {jobs[-1].name!r}; * stands for anything."
+                )
+        return [
+            job
+            for job in jobs
+            if not patterns or any(fnmatchcase(job.name, pattern) for pattern in patterns)
+        ]
+
+    def run(
+        self,
+        runs: str | PathLike[str],
+        *,
+        processes: int = 1,
+        patterns: Sequence[str] = (),
+    ) -> None:
+        """Run what is not finished yet.
+
+        Args:
+            runs: The folder of all sweeps; this one gets its own below.
+            processes: Runs side by side.
+            patterns: As for :meth:`jobs`.
+        """
+        run_jobs(self.jobs(patterns), Path(runs) / self.name, processes=processes)
+
+    def collect(self, runs: str | PathLike[str], results: str | PathLike[str]) -> Path:
+        """Put what is kept of the finished runs into one file.
+
+        Args:
+            runs: As for :meth:`run`.
+            results: The folder of the file.
+
+        Returns:
+            The file.
+
+        Raises:
+            SweepError: If the file is there already and holds more runs than are finished here: a
+                sweep that has just begun must not take the place of a whole one.
+        """
+        finished = read_finished(Path(runs) / self.name)
+        jobs = self.jobs()
+        records = [finished[job.key] for job in jobs if job.key in finished]
+        path = Path(results) / f"{self.name}.json"
+        if len(records) < len(jobs) and (there := self._runs_in(path)) > len(records):
+            raise SweepError(
+                f"{path} holds {there} runs, and only {len(records)} of {len(jobs)} are finished "
+                f"in {Path(runs) / self.name}, so it stays as it is. Finish the sweep, or choose "
+                "another folder for its results."
+            )
+        if self.columns is None:
+            # The hash says which text it was; its list of files stands in the source.
+            slim = [replace(r, task=_without_files(r.task)).trimmed(_LOSS_EVERY) for r in records]
+            save_records(slim, path)
+        else:
+            rows = [{name: take(r) for name, take in self.columns.items()} for r in records]
+            save_rows(rows, path, about=self.about, recipe=_recipe(records))
+        return path
+
+    def _runs_in(self, path: Path) -> int:
+        if not path.exists():
+            return 0
+        return len(load_records(path) if self.columns is None else load_rows(path).rows)
+
+
+_LOSS_EVERY: Final = 20  # steps between the training losses that a collected record keeps
+
+
+def _without_files(task: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in task.items() if key != "files"}
+
+
+def _recipe(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What all runs have in common: of settings, data, versions and machine."""
+    common: dict[str, Any] = {}
+    for group in ("model", "training", "task", "versions"):
+        dicts = [getattr(record, group) for record in records]
+        shared = {
+            key: value
+            for key, value in (dicts[0] if dicts else {}).items()
+            if all(other.get(key) == value for other in dicts)
+        }
+        common[group] = shared
+    for name in ("cpu", "device", "threads"):
+        common[name] = sorted({str(getattr(record, name)) for record in records})
+    common["seconds"] = round(sum(record.seconds for record in records))
+    return common
+
+
+# Language models on text
+
+_MAP_WINDOWS: Final = 8  # held-out windows whose attention maps are measured
+_EVAL_WINDOWS: Final = 256  # of 128 bytes: 32 kB of held-out text, the same for every run
+
+
+@torch.inference_mode()
+def measure_maps(model: Transformer, task: Task) -> dict[str, Any]:
+    """Measure scores and weights on the first held-out windows.
+
+    Returns:
+        ``asymmetry`` of the scores and ``self_attention`` (mean weight on the diagonal), each a
+        list of layers, each a list of heads; means over the windows.
+    """
+    inputs, _ = next(iter(task.eval_batches(_MAP_WINDOWS)))
+    model.eval()
+    _, layers = model(inputs, return_attention=True)
+    return {
+        "asymmetry": [asymmetry(maps.scores).mean(dim=0).tolist() for maps in layers],
+        "self_attention": [
+            self_attention_share(maps.weights).mean(dim=0).tolist() for maps in layers
+        ],
+    }
+
+
+def _text_jobs(variants: Sequence[str], seeds: Sequence[int] = SEEDS) -> list[Job]:
+    """The lessons' GPT on the default text, the same recipe for every variant."""
+    small = get_config("small")
+    return [
+        Job(
+            name=f"{variant}/seed-{seed}",
+            model=small.replace(variant=variant),
+            training=TrainConfig(steps=2000, batch_size=16, lr=2e-3, eval_every=100, seed=seed),
+            task=functools.partial(
+                TextTask, small.max_seq_len, seed=seed, eval_windows=_EVAL_WINDOWS
+            ),
+            measure=measure_maps,
+            checkpoints=True,
+        )
+        for seed in seeds
+        for variant in variants
+    ]
+
+
+def _four_tyings() -> list[Job]:
+    return _text_jobs(tuple(SHARINGS))
+
+
+def _head_sharing() -> list[Job]:
+    return _text_jobs(("GQA-2", "MQA", "Q-MQA", "Q-GQA-2"), range(3))
+
+
+# Encoders on synthetic lists
+
+GRID: Final = tuple(
+    {"length": length, "d_model": d_model, "n_layers": n_layers, "n_heads": n_heads}
+    for length, d_model, n_layers, n_heads in itertools.product(
+        (16, 64, 128), (32, 64), (1, 2), (2, 4)
+    )
+)
+"""The settings of the synthetic sweep: a subset of the paper's grid that two cores can repeat."""
+
+_TOKENS_PER_STEP: Final = 512
+
+
+def _encoder_job(
+    name: str,
+    task_name: str,
+    variant: str,
+    seed: int,
+    *,
+    length: int,
+    training: TrainConfig,
+    eval_lists: int,
+    **shape: Any,
+) -> Job:
+    task = functools.partial(SyntheticTask, task_name, length, seed=seed, eval_lists=eval_lists)
+    config = ModelConfig(
+        **shape,
+        vocab_size=task().vocab_size,
+        max_seq_len=length,
+        causal=False,
+        tie_embeddings=False,  # tied, an untrained model solves most of COPY
+    )
+    return Job(
+        name=name,
+        model=config.replace(variant=variant),
+        training=replace(training, seed=seed),
+        task=task,
+    )
+
+
+def _steady(steps: int, lr: float, batch_size: int, **more: Any) -> TrainConfig:
+    """A short warm-up, then one learning rate: step 100 means the same in every run."""
+    return TrainConfig(
+        steps=steps, batch_size=batch_size, lr=lr, min_lr=lr, warmup_steps=20,
+        **{"eval_every": steps, "save_every": steps} | more,
+    )  # fmt: skip
+
+
+def _synthetic() -> list[Job]:
+    return [
+        _encoder_job(
+            f"{task_name}/{variant}/n{setting['length']}-d{setting['d_model']}"
+            f"-l{setting['n_layers']}-h{setting['n_heads']}/seed-{seed}",
+            task_name,
+            variant,
+            seed,
+            training=_steady(200, 3e-3, _TOKENS_PER_STEP // setting["length"]),
+            eval_lists=128,
+            **setting,
+        )
+        for seed in SEEDS
+        for task_name in TASKS
+        for setting in GRID
+        for variant in SIX_VARIANTS
+    ]
+
+
+def _synthetic_race() -> list[Job]:
+    return [
+        _encoder_job(
+            f"{task_name}/{variant}/seed-{seed}",
+            task_name,
+            variant,
+            seed,
+            length=16,
+            training=_steady(1000, 1e-3, 32, eval_every=10, target_accuracy=0.99),
+            eval_lists=128,
+            d_model=64,
+            n_layers=2,
+            n_heads=4,
+        )
+        for seed in SEEDS
+        for task_name in TASKS
+        for variant in SIX_VARIANTS
+    ]
+
+
+def _recall_job(
+    part: str, variant: str, pairs: int, head_dim: int, n_layers: int, out_proj: bool, seed: int
+) -> Job:
+    return _encoder_job(
+        f"{part}/{variant}/pairs-{pairs}/head_dim-{head_dim}/seed-{seed}",
+        "RECALL",
+        variant,
+        seed,
+        length=2 * pairs,
+        training=_steady(1000, 2e-3, 32),
+        eval_lists=256,
+        d_model=64,
+        n_layers=n_layers,
+        n_heads=1,
+        head_dim=head_dim,
+        out_proj=out_proj,
+    )
+
+
+def _recall() -> list[Job]:
+    two = ("QKV", "Q-K=V")
+    jobs = []
+    for seed in SEEDS:
+        for variant, pairs, head_dim in itertools.product(two, (8, 16, 24), (4, 8, 16)):
+            jobs.append(_recall_job("one-layer", variant, pairs, head_dim, 1, True, seed))
+        for variant, out_proj in itertools.product(two, (True, False)):
+            part = "with-out_proj" if out_proj else "without-out_proj"
+            jobs.append(_recall_job(part, variant, 24, 64, 1, out_proj, seed))
+    for seed in SEEDS:
+        for variant, pairs, head_dim in itertools.product(two, (16, 24), (4, 8, 16)):
+            jobs.append(_recall_job("two-layers", variant, pairs, head_dim, 2, True, seed))
+    return jobs
+
+
+def _of_model(name: str) -> Column:
+    return lambda record: record.model[name]
+
+
+def _rounded_metric(name: str) -> Column:
+    return lambda record: round(record.metrics[name], 5)
+
+
+_WHO: Final[dict[str, Column]] = {
+    "variant": lambda record: record.variant.name,
+    "seed": lambda record: record.seed,
+}
+_OUTCOME: Final[dict[str, Column]] = {
+    "accuracy": _rounded_metric("accuracy"),
+    "loss": _rounded_metric("loss"),
+}
+_TASK: Final[dict[str, Column]] = {
+    "task": lambda record: record.task["name"],
+    "length": lambda record: record.task["seq_len"],
+}
+
+
+def _steps_to_target(record: RunRecord) -> int | None:
+    """Updates until the target was reached; ``None`` if it was not."""
+    reached = record.metrics["accuracy"] >= record.training["target_accuracy"]
+    return int(record.history["eval_step"][-1]) if reached else None
+
+
+EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
+    {
+        experiment.name: experiment
+        for experiment in (
+            Experiment(
+                "four_tyings",
+                "The four sharings: the lessons' GPT on the source of Python's standard library.",
+                _four_tyings,
+            ),
+            Experiment(
+                "head_sharing",
+                "Fewer KV heads, for QKV and Q-K=V: recipe, text and seeds of four_tyings.",
+                _head_sharing,
+            ),
+            Experiment(
+                "synthetic",
+                "Accuracy of an encoder after 200 steps of 512 tokens, over a grid of settings.",
+                _synthetic,
+                _TASK
+                | _WHO
+                | {name: _of_model(name) for name in ("d_model", "n_layers", "n_heads")}
+                | _OUTCOME,
+            ),
+            Experiment(
+                "synthetic_race",
+                "Steps until an encoder (d_model 64, 2 layers, 4 heads, lists of 16) gets 99 % of "
+                "held-out tokens right, looked at every 10 steps; null where 1000 did not do.",
+                _synthetic_race,
+                _TASK | _WHO | {"steps_to_99": _steps_to_target} | _OUTCOME,
+            ),
+            Experiment(
+                "recall",
+                "Associative recall by an encoder with one head after 1000 steps: how many pairs "
+                "a head of how many numbers tells apart, with one layer or two, with and without "
+                "an output projection.",
+                _recall,
+                {"pairs": lambda record: record.task["seq_len"] // 2}
+                | _WHO
+                | {name: _of_model(name) for name in ("head_dim", "n_layers", "out_proj")}
+                | _OUTCOME,
+            ),
+        )
+    }
+)
+"""Name -> experiment, in the order in which the lessons need them."""
+
+
+def get_experiment(name: str) -> Experiment:
+    """Look an experiment up by name.
+
+    Raises:
+        UnknownNameError: If there is none of that name; the message offers the nearest.
+    """
+    if name not in EXPERIMENTS:
+        raise unknown_name("experiment", name, EXPERIMENTS)
+    return EXPERIMENTS[name]

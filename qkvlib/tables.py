@@ -1,0 +1,373 @@
+"""The course's result tables: ours, with intervals, beside the paper's.
+
+Every table has one shape, a row per variant, task and metric, so that one reader fits all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from scipy.stats import binomtest
+
+from qkvlib.experiments import SIX_VARIANTS
+from qkvlib.paper import PaperFigure, data_file, paper_figures
+from qkvlib.records import Rows, aggregate, load_records, load_rows
+from qkvlib.sharing import parse_variant, unknown_name
+from qkvlib.stats import MIN_RUNS, Interval, mean_interval, paired_difference
+from qkvlib.tasks.synthetic import TASKS
+from qkvlib.text_table import aligned, markdown
+
+AVERAGE: Final = "average"
+"""Name of the mean over the paper's five synthetic tasks."""
+
+PAPER_TASKS: Final = ("REVERSE", "SORT", "SUB", "SWAP", "COPY")
+
+BySeed = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One measured number.
+
+    Attributes:
+        variant: For example ``"Q-K=V"``.
+        task: For example ``"REVERSE"`` or ``"text"``.
+        metric: What is counted, with its unit.
+        mean: Mean over the runs; ``None`` where some run has no such number.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        n: Runs.
+        paper: The paper's figure in the same unit, or ``None``.
+    """
+
+    variant: str
+    task: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    paper: float | None
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of the course: its name, what was asked, and the rows."""
+
+    name: str
+    about: str
+    rows: tuple[ResultRow, ...]
+
+    def metrics(self) -> list[str]:
+        """Return the metrics in the order of the rows."""
+        return list(dict.fromkeys(row.metric for row in self.rows))
+
+    def find(self, variant: str, task: str, metric: str) -> ResultRow:
+        """Look one row up.
+
+        Raises:
+            UnknownNameError: If there is none; the message names the part that does not occur.
+        """
+        for what, value in (("variant", variant), ("task", task), ("metric", metric)):
+            there = list(dict.fromkeys(getattr(row, what) for row in self.rows))
+            if value not in there:
+                raise unknown_name(f"{what} of table {self.name}", value, there)
+        wanted = (variant, task, metric)
+        for row in self.rows:
+            if (row.variant, row.task, row.metric) == wanted:
+                return row
+        there = [row.metric for row in self.rows if (row.variant, row.task) == wanted[:2]]
+        raise unknown_name(f"metric of {variant} on {task}", metric, there)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as JSON can hold it; every table of the course has this shape."""
+        return {"table": self.name, "rows": [asdict(row) for row in self.rows]}
+
+    def to_text(self) -> str:
+        """Return a block per metric, variants down and tasks across; the paper in brackets."""
+        blocks = [f"{metric}\n{aligned(self._grid(metric))}" for metric in self.metrics()]
+        return "\n\n".join([self._head(), *blocks])
+
+    def to_markdown(self) -> str:
+        """Return the same as Markdown."""
+        blocks = [f"**{metric}**\n\n{markdown(self._grid(metric))}" for metric in self.metrics()]
+        return "\n\n".join([self._head(), *blocks])
+
+    def _head(self) -> str:
+        note = " [In brackets: the paper.]" if any(r.paper is not None for r in self.rows) else ""
+        return f"{self.about} Mean ± half of the 95 % interval over runs.{note}"
+
+    def _grid(self, metric: str) -> list[list[str]]:
+        rows = [row for row in self.rows if row.metric == metric]
+        tasks = list(dict.fromkeys(row.task for row in rows))
+        variants = list(dict.fromkeys(row.variant for row in rows))
+        cells = {(row.variant, row.task): _cell(row) for row in rows}
+        return [
+            ["", *tasks],
+            *(
+                [f"{v} {parse_variant(v).tuple_form}", *(cells.get((v, t), "") for t in tasks)]
+                for v in variants
+            ),
+        ]
+
+
+def _cell(row: ResultRow) -> str:
+    if row.mean is None or row.low is None or row.high is None:
+        ours = "not by all"
+    else:
+        half = (row.high - row.low) / 2
+        digits = 0 if max(abs(row.mean), half) >= 20 else 2 if abs(row.mean) >= 2 else 3
+        ours = f"{row.mean:.{digits}f} ± {half:.{digits}f}"
+    return ours if row.paper is None else f"{ours} [{row.paper:.3g}]"
+
+
+def _row(
+    variant: str, task: str, metric: str, found: Interval, paper: float | None = None
+) -> ResultRow:
+    return ResultRow(variant, task, metric, found.mean, found.low, found.high, found.n, paper)
+
+
+# Language models on text
+
+
+def relative_loss(variant: str, figures: Mapping[str, PaperFigure]) -> float | None:
+    """Convert the paper's perplexity at 300M parameters into a change of loss against QKV.
+
+    Perplexity depends on what a token is; the relative change of its logarithm does not.
+
+    Args:
+        variant: A variant's name; GQA-2 of our 4 heads answers to the paper's GQA-4 of 16 only
+            in name, so a variant that the paper does not have gives ``None``.
+        figures: :func:`qkvlib.paper_figures`.
+
+    Returns:
+        In percent.
+    """
+    key = f"300M/{variant}/perplexity"
+    if key not in figures:
+        return None
+    base = math.log(figures["300M/QKV/perplexity"].value)
+    return 100 * (math.log(figures[key].value) / base - 1)
+
+
+def _text_rows(table: Mapping[str, BySeed]) -> list[ResultRow]:
+    figures = paper_figures()
+    bits = "bits per byte"
+    rows = [
+        _row(name, "text", bits, mean_interval(by_seed))
+        for name, by_seed in table.items()
+        if len(by_seed) >= MIN_RUNS
+    ]
+    plain = table["QKV"]
+    for name, by_seed in table.items():
+        both = sorted(by_seed.keys() & plain.keys())
+        if name == "QKV" or len(both) < MIN_RUNS:
+            continue
+        change = mean_interval([100 * (by_seed[s] / plain[s] - 1) for s in both])
+        rows.append(_row(name, "text", "loss above QKV, %", change, relative_loss(name, figures)))
+    return rows
+
+
+def _four_tyings(results: Path | None) -> ResultTable:
+    table = aggregate(load_records(_result(results, "four_tyings")), "bits_per_byte")
+    about = "Small GPTs on the source of Python's standard library."
+    return ResultTable("four_tyings", about, tuple(_text_rows(table)))
+
+
+def _head_sharing(results: Path | None) -> ResultTable:
+    names = ("four_tyings", "head_sharing")
+    records = [r for name in names for r in load_records(_result(results, name))]
+    table = aggregate(records, "bits_per_byte")
+    kept = {name: v for name, v in table.items() if not parse_variant(name).sharing.ties_query}
+    about = "Small GPTs with 4 query heads and fewer KV heads, same text and recipe."
+    return ResultTable("head_sharing", about, tuple(_text_rows(kept)))
+
+
+# Encoders on lists
+
+
+def _by_seed(rows: Iterable[Mapping[str, Any]], value: str) -> dict[int, float]:
+    """Mean over the settings for each seed that has them all, so that seeds can be compared."""
+    cells: dict[int, dict[tuple[Any, ...], float]] = {}
+    for row in rows:
+        setting = tuple(row[name] for name in ("length", "d_model", "n_layers", "n_heads"))
+        cells.setdefault(row["seed"], {})[setting] = row[value]
+    every = set().union(*cells.values())
+    return {
+        seed: math.fsum(values.values()) / len(values)
+        for seed, values in cells.items()
+        if set(values) == every
+    }
+
+
+def synthetic_accuracy(grid: Rows) -> dict[str, dict[str, dict[int, float]]]:
+    """Average the synthetic sweep over its settings, seed by seed.
+
+    Args:
+        grid: ``load_rows(data_file("results/synthetic.json"))``.
+
+    Returns:
+        Task -> variant -> seed -> accuracy, tasks in their order, then ``"average"`` over the
+        paper's five.
+    """
+    table: dict[str, dict[str, dict[int, float]]] = {}
+    for task in TASKS:
+        for variant in SIX_VARIANTS:
+            some = [r for r in grid.rows if (r["task"], r["variant"]) == (task, variant)]
+            if some:
+                table.setdefault(task, {})[variant] = _by_seed(some, "accuracy")
+    if all(task in table for task in PAPER_TASKS):
+        table[AVERAGE] = {
+            variant: {
+                seed: math.fsum(table[task][variant][seed] for task in PAPER_TASKS)
+                / len(PAPER_TASKS)
+                for seed in sorted(
+                    set.intersection(*(set(table[task][variant]) for task in PAPER_TASKS))
+                )
+            }
+            for variant in SIX_VARIANTS
+            if all(variant in table[task] for task in PAPER_TASKS)
+        }
+    return table
+
+
+def _accuracy_rows(grid: Rows) -> list[ResultRow]:
+    figures = paper_figures()
+    table = synthetic_accuracy(grid)
+    rows = []
+    for metric in ("accuracy", "accuracy above QKV"):
+        for task, by_variant in table.items():
+            for variant, by_seed in by_variant.items():
+                printed = figures.get(
+                    f"synthetic/{variant}/{'accuracy' if task == AVERAGE else task}"
+                )
+                paper = None if printed is None else printed.value
+                if metric == "accuracy" and len(by_seed) >= MIN_RUNS:
+                    rows.append(_row(variant, task, metric, mean_interval(by_seed), paper))
+                plain = by_variant.get("QKV", {})
+                if metric != "accuracy" and variant != "QKV":
+                    if len(by_seed.keys() & plain.keys()) < MIN_RUNS:
+                        continue
+                    gap = paired_difference(by_seed, plain, lower_is_better=False).difference
+                    rows.append(_row(variant, task, metric, gap, _paper_gap(figures, printed)))
+    return rows
+
+
+def _paper_gap(figures: Mapping[str, PaperFigure], printed: PaperFigure | None) -> float | None:
+    if printed is None:
+        return None
+    _, _, column = printed.id.split("/")
+    return round(printed.value - figures[f"synthetic/QKV/{column}"].value, 4)
+
+
+def _race_rows(race: Rows) -> list[ResultRow]:
+    rows = []
+    limit = race.recipe["training"]["steps"]
+    for task in TASKS:
+        for variant in SIX_VARIANTS:
+            steps = [
+                r["steps_to_99"] for r in race.rows if (r["task"], r["variant"]) == (task, variant)
+            ]
+            if len(steps) < MIN_RUNS:
+                continue
+            reached = [step for step in steps if step is not None]
+            if len(reached) == len(steps):
+                rows.append(_row(variant, task, "steps to 99 %", mean_interval(reached)))
+            else:
+                none = ResultRow(variant, task, "steps to 99 %", None, None, None, len(steps), None)
+                rows.append(none)
+            share = binomtest(len(reached), len(steps)).proportion_ci(0.95, method="exact")
+            rows.append(
+                ResultRow(
+                    variant, task, f"share of runs at 99 % within {limit} steps",
+                    len(reached) / len(steps), float(share.low), float(share.high), len(steps),
+                    None,
+                )
+            )  # fmt: skip
+    return sorted(rows, key=lambda row: row.metric.startswith("share"))
+
+
+def _synthetic(results: Path | None) -> ResultTable:
+    grid = load_rows(_result(results, "synthetic"))
+    rows = _accuracy_rows(grid)
+    with contextlib.suppress(FileNotFoundError):  # a sweep of one's own need not run the race
+        rows += _race_rows(load_rows(_result(results, "synthetic_race")))
+    return ResultTable("synthetic", grid.about, tuple(rows))
+
+
+def _recall(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "recall"))
+    cells: dict[tuple[str, str], dict[int, float]] = {}
+    for row in found.rows:
+        layers = "1 layer" if row["n_layers"] == 1 else f"{row['n_layers']} layers"
+        projected = "" if row["out_proj"] else ", no out_proj"
+        task = f"{row['pairs']} pairs, head_dim {row['head_dim']}, {layers}{projected}"
+        cells.setdefault((task, row["variant"]), {})[row["seed"]] = row["accuracy"]
+    rows = [
+        _row(variant, task, "accuracy", mean_interval(by_seed))
+        for (task, variant), by_seed in cells.items()
+        if len(by_seed) >= MIN_RUNS
+    ]
+    for (task, variant), by_seed in cells.items():
+        plain = cells.get((task, "QKV"), {})
+        if variant != "QKV" and len(by_seed.keys() & plain.keys()) >= MIN_RUNS:
+            gap = paired_difference(by_seed, plain, lower_is_better=False).difference
+            rows.append(_row(variant, task, "accuracy above QKV", gap))
+    return ResultTable("recall", found.about, tuple(rows))
+
+
+TABLES: Final[Mapping[str, Callable[[Path | None], ResultTable]]] = MappingProxyType(
+    {
+        "four_tyings": _four_tyings,
+        "head_sharing": _head_sharing,
+        "synthetic": _synthetic,
+        "recall": _recall,
+    }
+)
+"""Name -> how the table is made from the results."""
+
+
+def _result(results: Path | None, name: str) -> Path:
+    if results is None:
+        return data_file(f"results/{name}.json")
+    path = results / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path}. Make it: qkv sweep {name} --results {results}"
+        )
+    return path
+
+
+def result_table(name: str, results: str | PathLike[str] | None = None) -> ResultTable:
+    """Make one of the course's tables.
+
+    Args:
+        name: A key of :data:`TABLES`.
+        results: Folder of collected results; ``data/results`` unless told.
+
+    Raises:
+        UnknownNameError: If there is no such table; the message offers the nearest.
+        FileNotFoundError: If its results are not there; the message says how to make them.
+    """
+    if name not in TABLES:
+        raise unknown_name("table", name, TABLES)
+    return TABLES[name](None if results is None else Path(results))
+
+
+__all__: Sequence[str] = [
+    "AVERAGE",
+    "PAPER_TASKS",
+    "TABLES",
+    "ResultRow",
+    "ResultTable",
+    "relative_loss",
+    "result_table",
+    "synthetic_accuracy",
+]
