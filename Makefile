@@ -50,6 +50,7 @@ $(BOOK)/index.html: book
 
 results: $(READY)  ## finish the reference runs in data/results (hours; resumes where it stopped)
 	$(BIN)/qkv sweep all --jobs $(JOBS) --results data/results
+	$(BIN)/python scripts/claims.py
 
 lessons: $(READY)  ## run the lessons and store their outputs in the .ipynb twins
 	$(BIN)/python scripts/lessons.py run

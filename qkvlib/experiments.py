@@ -322,8 +322,8 @@ def _recall() -> list[Job]:
             part = "with-out_proj" if out_proj else "without-out_proj"
             jobs.append(_recall_job(part, variant, 24, 64, 1, out_proj, seed))
     for seed in SEEDS:
-        for variant, pairs, head_dim in itertools.product(two, (16, 24), (4, 8, 16)):
-            jobs.append(_recall_job("two-layers", variant, pairs, head_dim, 2, True, seed))
+        for variant, head_dim in itertools.product(two, (4, 8, 16)):
+            jobs.append(_recall_job("two-layers", variant, 24, head_dim, 2, True, seed))
     return jobs
 
 

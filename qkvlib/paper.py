@@ -41,7 +41,7 @@ class PaperFigure:
 
 @dataclass(frozen=True)
 class PaperClaim:
-    """One claim of the abstract, in our words.
+    """One claim of the paper, in our words.
 
     Attributes:
         id: For example ``"half-cache"``.
@@ -120,3 +120,12 @@ def paper_claims() -> list[PaperClaim]:
         DataNotFoundError: If ``data/paper.json`` is not there.
     """
     return [PaperClaim(**row) for row in _read()["claims"]]
+
+
+def paper_statements() -> list[PaperClaim]:
+    """Return statements from the body of the paper that the course tests, in our words.
+
+    Raises:
+        DataNotFoundError: If ``data/paper.json`` is not there.
+    """
+    return [PaperClaim(**row) for row in _read()["statements"]]

@@ -124,7 +124,10 @@ def _cell(row: ResultRow) -> str:
     else:
         half = (row.high - row.low) / 2
         digits = 0 if max(abs(row.mean), half) >= 20 else 2 if abs(row.mean) >= 2 else 3
-        ours = f"{row.mean:.{digits}f} ± {half:.{digits}f}"
+        if math.isclose(row.mean, (row.low + row.high) / 2, abs_tol=1e-9):
+            ours = f"{row.mean:.{digits}f} ± {half:.{digits}f}"
+        else:  # a share has no interval beyond 0 and 1
+            ours = f"{row.mean:.2f} ({row.low:.2f}–{row.high:.2f})"
     return ours if row.paper is None else f"{ours} [{row.paper:.3g}]"
 
 
@@ -241,30 +244,29 @@ def synthetic_accuracy(grid: Rows) -> dict[str, dict[str, dict[int, float]]]:
 def _accuracy_rows(grid: Rows) -> list[ResultRow]:
     figures = paper_figures()
     table = synthetic_accuracy(grid)
-    rows = []
-    for metric in ("accuracy", "accuracy above QKV"):
+
+    def printed(task: str, variant: str) -> float | None:
+        key = f"synthetic/{variant}/{'accuracy' if task == AVERAGE else task}"
+        return figures[key].value if key in figures else None
+
+    rows = [
+        _row(variant, task, "accuracy", mean_interval(by_seed), printed(task, variant))
+        for task, by_variant in table.items()
+        for variant, by_seed in by_variant.items()
+        if len(by_seed) >= MIN_RUNS
+    ]
+    for base in ("QKV", "Q=K-V", "Q=K=V"):
+        others = SIX_VARIANTS[1:] if base == "QKV" else (f"({base})+",)
         for task, by_variant in table.items():
-            for variant, by_seed in by_variant.items():
-                printed = figures.get(
-                    f"synthetic/{variant}/{'accuracy' if task == AVERAGE else task}"
-                )
-                paper = None if printed is None else printed.value
-                if metric == "accuracy" and len(by_seed) >= MIN_RUNS:
-                    rows.append(_row(variant, task, metric, mean_interval(by_seed), paper))
-                plain = by_variant.get("QKV", {})
-                if metric != "accuracy" and variant != "QKV":
-                    if len(by_seed.keys() & plain.keys()) < MIN_RUNS:
-                        continue
-                    gap = paired_difference(by_seed, plain, lower_is_better=False).difference
-                    rows.append(_row(variant, task, metric, gap, _paper_gap(figures, printed)))
+            for variant in others:
+                ours, theirs = by_variant.get(variant, {}), by_variant.get(base, {})
+                if len(ours.keys() & theirs.keys()) < MIN_RUNS:
+                    continue
+                gap = paired_difference(ours, theirs, lower_is_better=False).difference
+                a, b = printed(task, variant), printed(task, base)
+                paper = None if a is None or b is None else round(a - b, 4)
+                rows.append(_row(variant, task, f"accuracy above {base}", gap, paper))
     return rows
-
-
-def _paper_gap(figures: Mapping[str, PaperFigure], printed: PaperFigure | None) -> float | None:
-    if printed is None:
-        return None
-    _, _, column = printed.id.split("/")
-    return round(printed.value - figures[f"synthetic/QKV/{column}"].value, 4)
 
 
 def _race_rows(race: Rows) -> list[ResultRow]:

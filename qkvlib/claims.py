@@ -1,0 +1,282 @@
+"""Claim by claim: what the paper says, what was measured here, and what follows.
+
+Nothing on the page that is made from this is typed by hand: the words of a verdict are chosen by
+intervals, so remade runs that say something else change the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from qkvlib.accounting import bytes_per_token, format_bytes, saved
+from qkvlib.cache import KVCache
+from qkvlib.config import get_config
+from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
+from qkvlib.records import RunRecord, aggregate, load_records
+from qkvlib.sharing import SHARINGS, parse_variant
+from qkvlib.stats import Verdict, paired_difference
+from qkvlib.tables import AVERAGE, ResultRow, ResultTable, result_table
+
+Outcome = Literal["holds", "holds in part", "does not hold", "cannot tell", "not tested yet"]
+
+GAP: Final = "accuracy above QKV"
+COST: Final = "loss above QKV, %"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a claim.
+
+    Attributes:
+        claim: The claim, in our words, with the place where the paper makes it.
+        test: How it was tested here; empty where it was not.
+        measured: Sentences with the numbers, their intervals and runs.
+        outcome: What follows for models of our size.
+    """
+
+    claim: PaperClaim
+    test: str
+    measured: tuple[str, ...]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class _Result:
+    test: str
+    measured: tuple[str, ...]
+    outcome: Outcome
+
+
+def _name(variant: str) -> str:
+    return f"{variant} {parse_variant(variant).tuple_form}"
+
+
+def _interval(row: ResultRow, unit: str = "") -> str:
+    if row.mean is None:
+        return "no mean: not every run got there"
+    return f"{row.mean:+.3g}{unit} ({row.low:+.3g} to {row.high:+.3g}, {row.n} seeds)"
+
+
+def _sign(row: ResultRow) -> int:
+    """1 where the whole interval is above zero, -1 where it is below, 0 where it holds zero."""
+    assert row.low is not None
+    assert row.high is not None
+    return (row.low > 0) - (row.high < 0)
+
+
+def _beside(row: ResultRow, unit: str = "") -> str:
+    paper = "" if row.paper is None else f"; the paper {row.paper:+.3g}{unit}"
+    return f"{_name(row.variant)}: {_interval(row, unit)}{paper}"
+
+
+def _rows(table: ResultTable, task: str, metric: str) -> list[ResultRow]:
+    return [row for row in table.rows if (row.task, row.metric) == (task, metric)]
+
+
+# The abstract
+
+
+def _on_par() -> _Result:
+    encoders = _rows(result_table("synthetic"), AVERAGE, GAP)
+    texts = _rows(result_table("four_tyings"), "text", COST)
+    worse = [row for row in encoders if _sign(row) < 0] + [row for row in texts if _sign(row) > 0]
+    everything = len(encoders) + len(texts)
+    return _Result(
+        "Six encoders over a grid of settings on the paper's five synthetic tasks, accuracy after "
+        "a small fixed budget; four small GPTs on text. Same seeds and batches for all. Vision is "
+        "yet to come.",
+        (
+            *(f"synthetic average, accuracy above QKV: {_beside(row)}" for row in encoders),
+            *(f"text, loss above QKV: {_beside(row, ' %')}" for row in texts),
+            f"{len(worse)} of these {everything} comparisons leave out zero on the bad side.",
+        ),
+        "holds" if not worse else "does not hold" if len(worse) == everything else "holds in part",
+    )
+
+
+def _half_cache() -> _Result:
+    config = get_config("300M")
+    sizes = {}
+    for name in SHARINGS:
+        sizes[name] = KVCache(get_config("small").replace(sharing=name)).nbytes
+    half = 2 * sizes["Q-K=V"] == sizes["QKV"] == sizes["Q=K-V"]
+    per_token = {n: bytes_per_token(config.replace(sharing=n)) for n in ("QKV", "Q-K=V")}
+    return _Result(
+        "Bytes of the tensors in a real cache, and the formula that agrees with them.",
+        (
+            f"the lessons' GPT, 128 tokens in float32: QKV {format_bytes(sizes['QKV'])}, "
+            f"Q-K=V {format_bytes(sizes['Q-K=V'])}, Q=K-V {format_bytes(sizes['Q=K-V'])}",
+            "the 300M shape: "
+            + ", ".join(
+                f"{n} {format_bytes(size, binary=True)} per token" for n, size in per_token.items()
+            ),
+        ),
+        "holds" if half else "does not hold",
+    )
+
+
+def _small_price() -> _Result:
+    row = result_table("four_tyings").find("Q-K=V", "text", COST)
+    assert row.low is not None
+    assert row.high is not None
+    assert row.paper is not None
+    same = row.low <= row.paper <= row.high
+    return _Result(
+        "Small GPTs on text, compared by loss: its relative change can be compared between "
+        "tokenizers, that of perplexity cannot. 3.1 % of perplexity is the paper's figure below.",
+        (f"loss above QKV: {_beside(row, ' %')}",),
+        "holds" if same or row.high < row.paper else "does not hold",
+    )
+
+
+def _complementary() -> _Result:
+    shape = get_config("300M")
+    wanted = {"Q-GQA-4": 0.875, "Q-MQA": 0.96875}
+    shares = {name: saved(shape.replace(variant=name)) for name in wanted}
+    rows = _rows(result_table("head_sharing"), "text", COST)
+    cost = {row.variant: row.mean for row in rows if row.mean is not None}
+    both, apart = cost["Q-MQA"], cost["Q-K=V"] + cost["MQA"]
+    return _Result(
+        "The share of the cache by the formula that real caches agree with; the price on text.",
+        (
+            ", ".join(f"{name} saves {100 * s:.4g} % of the cache" for name, s in shares.items())
+            + " at 16 heads",
+            *(f"loss above QKV: {_beside(row, ' %')}" for row in rows),
+            f"Q-MQA costs {both:+.3g} %, Q-K=V and MQA one by one {apart:+.3g} % in sum",
+        ),
+        "holds" if shares == wanted else "does not hold",
+    )
+
+
+def _direction() -> _Result:
+    row = result_table("four_tyings").find("Q=K-V", "text", COST)
+    records = load_records(data_file("results/four_tyings.json"))
+    trained = _mean_of(records, "asymmetry")
+    return _Result(
+        "Loss on text, and the asymmetry of trained score maps, |S - Sᵀ| / |S|. A causal model "
+        "never uses the other half of its map, so a symmetric map hides nothing there: worse is "
+        "measured, because is not.",
+        (
+            f"loss above QKV: {_beside(row, ' %')}",
+            *(
+                f"asymmetry after training: {_name(name)} {sum(s.values()) / len(s):.2f}"
+                for name, s in trained.items()
+            ),
+        ),
+        "holds in part" if _sign(row) > 0 else "cannot tell",
+    )
+
+
+def _not_yet() -> _Result:
+    return _Result("", (), "not tested yet")
+
+
+# From the body of the paper
+
+
+def _mean_of(records: list[RunRecord], key: str) -> dict[str, dict[int, float]]:
+    """Variant -> seed -> mean over layers and heads, after training."""
+    table: dict[str, dict[int, float]] = {}
+    for record in records:
+        values = [x for layer in record.extra["trained"][key] for x in layer]
+        table.setdefault(record.variant.name, {})[record.seed] = sum(values) / len(values)
+    order = list(aggregate(records))
+    return {name: table[name] for name in order}
+
+
+def _plus() -> _Result:
+    table = result_table("synthetic")
+    lines, signs = [], []
+    for plain in ("Q=K-V", "Q=K=V"):
+        for task in (AVERAGE, "REVERSE", "SWAP", "SHIFT"):
+            row = table.find(f"({plain})+", task, f"accuracy above {plain}")
+            signs.append(_sign(row)) if task == AVERAGE else None
+            lines.append(f"{task}, accuracy above {plain}: {_beside(row)}")
+    return _Result(
+        "Encoders with and without the term, same seeds and batches, averaged over the grid.",
+        tuple(lines),
+        "holds" if min(signs) > 0 else "cannot tell" if max(signs) <= 0 else "holds in part",
+    )
+
+
+def _diagonal() -> _Result:
+    records = load_records(data_file("results/four_tyings.json"))
+    own = _mean_of(records, "self_attention")
+    lines, more = [], []
+    for name in ("Q=K-V", "Q=K=V"):
+        gap = paired_difference(own[name], own["QKV"], lower_is_better=False)
+        mean = sum(own[name].values()) / len(own[name])
+        d = gap.difference
+        lines.append(
+            f"weight on oneself, {_name(name)}: {mean:.3f}, above QKV by {d.mean:+.3f} "
+            f"({d.low:+.3f} to {d.high:+.3f}, {d.n} seeds)"
+        )
+        more.append(gap.verdict == "better")
+    return _Result(
+        "Mean weight that a position of a trained GPT gives to itself, over layers and heads.",
+        tuple(lines),
+        "holds" if all(more) else "holds in part" if any(more) else "does not hold",
+    )
+
+
+def _heads_are_cheaper() -> _Result:
+    records = [
+        record
+        for name in ("four_tyings", "head_sharing")
+        for record in load_records(data_file(f"results/{name}.json"))
+    ]
+    bits = aggregate(records, "bits_per_byte")
+    lines: list[str] = []
+    wins: list[Verdict] = []
+    for name in ("MQA", "GQA-2"):
+        gap = paired_difference(bits[name], bits["Q-K=V"])
+        share = 100 * saved(get_config("small").replace(variant=name))
+        d = gap.difference
+        lines.append(
+            f"{_name(name)}, which saves {share:.4g} % at 4 heads, against Q-K=V, which saves "
+            f"50 %: {d.mean:+.4f} bits per byte ({d.low:+.4f} to {d.high:+.4f}, {d.n} seeds), "
+            f"{gap.verdict}"
+        )
+        wins.append(gap.verdict)
+    outcome: dict[Verdict, Outcome] = {
+        "better": "holds",
+        "cannot tell": "cannot tell",
+        "worse": "does not hold",
+    }
+    return _Result(
+        "Small GPTs with fewer KV heads beside Q-K=V, seed by seed.",
+        tuple(lines),
+        outcome[wins[0]],
+    )
+
+
+_TESTS: Final[Mapping[str, Callable[[], _Result]]] = MappingProxyType(
+    {
+        "on-par": _on_par,
+        "half-cache": _half_cache,
+        "small-price": _small_price,
+        "complementary": _complementary,
+        "on-device": _not_yet,
+        "same-space": _not_yet,
+        "direction": _direction,
+        "plus": _plus,
+        "diagonal": _diagonal,
+        "heads-are-cheaper": _heads_are_cheaper,
+    }
+)
+
+
+def findings() -> list[Finding]:
+    """Test every claim against the stored results.
+
+    Returns:
+        One finding per claim, those of the abstract first.
+    """
+    found = []
+    for claim in (*paper_claims(), *paper_statements()):
+        result = _TESTS[claim.id]()
+        found.append(Finding(claim, result.test, result.measured, result.outcome))
+    return found
