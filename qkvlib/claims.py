@@ -51,7 +51,7 @@ class _Result:
 
 
 def _name(variant: str) -> str:
-    return f"{variant} {parse_variant(variant).tuple_form}"
+    return parse_variant(variant).both_forms
 
 
 def _interval(row: ResultRow, unit: str = "") -> str:
@@ -69,7 +69,7 @@ def _sign(row: ResultRow) -> int:
 
 def _beside(row: ResultRow, unit: str = "") -> str:
     paper = "" if row.paper is None else f"; the paper {row.paper:+.3g}{unit}"
-    return f"{_name(row.variant)}: {_interval(row, unit)}{paper}"
+    return f"{_name(row.variant)} {_interval(row, unit)}{paper}"
 
 
 def _rows(table: ResultTable, task: str, metric: str) -> list[ResultRow]:
@@ -193,12 +193,19 @@ def _plus() -> _Result:
     for plain in ("Q=K-V", "Q=K=V"):
         for task in (AVERAGE, "REVERSE", "SWAP", "SHIFT"):
             row = table.find(f"({plain})+", task, f"accuracy above {plain}")
-            signs.append(_sign(row)) if task == AVERAGE else None
-            lines.append(f"{task}, accuracy above {plain}: {_beside(row)}")
+            if task == AVERAGE:
+                signs.append(_sign(row))
+            lines.append(f"{task}, accuracy above {_name(plain)}: {_beside(row)}")
     return _Result(
         "Encoders with and without the term, same seeds and batches, averaged over the grid.",
         tuple(lines),
-        "holds" if min(signs) > 0 else "cannot tell" if max(signs) <= 0 else "holds in part",
+        "holds"
+        if min(signs) > 0
+        else "holds in part"
+        if max(signs) > 0
+        else "does not hold"
+        if max(signs) < 0
+        else "cannot tell",
     )
 
 

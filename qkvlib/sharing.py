@@ -174,6 +174,13 @@ class Variant:
         """The tuple form, with head sharing spelled out: ``(Q, K=V) MQA``, ``(Q=K, V)+`` …"""
         return self._decorate(self.sharing.tuple_form, None)
 
+    @property
+    def both_forms(self) -> str:
+        """Name and tuple form, for people: ``Q-K=V (Q, K=V)``, ``Q-MQA (Q, K=V)``."""
+        # The name of a shared head already says MQA; its tuple need not say it again.
+        form = self.tuple_form if self.n_kv_heads is None else self.sharing.tuple_form
+        return f"{self.name} {form}"
+
     def _decorate(self, base: str, prefix: str | None) -> str:
         heads = {None: "", 1: "MQA"}.get(self.n_kv_heads, f"GQA-{self.n_kv_heads}")
         plus = "+" if self.plus else ""

@@ -112,7 +112,7 @@ class ResultTable:
         return [
             ["", *tasks],
             *(
-                [f"{v} {parse_variant(v).tuple_form}", *(cells.get((v, t), "") for t in tasks)]
+                [parse_variant(v).both_forms, *(cells.get((v, t), "") for t in tasks)]
                 for v in variants
             ),
         ]

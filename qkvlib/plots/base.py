@@ -125,9 +125,7 @@ def label(name: str, *, line_break: bool = False) -> str:
         variant = parse_variant(name)
     except ValueError:
         return name
-    # The name of a shared head already says MQA; its tuple need not say it again.
-    form = variant.tuple_form if variant.n_kv_heads is None else variant.sharing.tuple_form
-    return f"{variant.name}{'<br>' if line_break else ' '}{form}"
+    return variant.both_forms.replace(" ", "<br>", 1) if line_break else variant.both_forms
 
 
 def style(name: str) -> tuple[str, str, str]:
