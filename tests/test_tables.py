@@ -129,8 +129,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_cells_show_the_paper_s_figure() -> None:
     rows = (
-        ResultRow("Q-K=V", "text", "loss, %", 5.4321, 4.4, 6.4, 5, 1.893),
-        ResultRow("Q-K=V", "SORT", "loss, %", 0.9111, 0.9, 0.92, 5, None),
+        ResultRow("Q-K=V", "text", "loss, %", 5.4321, 4.4321, 6.4321, 5, 1.893),
+        ResultRow("Q-K=V", "SORT", "loss, %", 0.9111, 0.9011, 0.9211, 5, None),
         ResultRow("QKV", "SORT", "loss, %", 123.4, 120.1, 126.7, 5, None),
     )
     table = ResultTable("x", "About.", rows)
