@@ -39,6 +39,10 @@ from .checkpoint import (
     RunError as RunError,
     load_checkpoint as load_checkpoint,
 )
+from .claims import (
+    Finding as Finding,
+    findings as findings,
+)
 from .config import (
     CONFIGS as CONFIGS,
     PLUS_CHANNELS as PLUS_CHANNELS,
@@ -51,12 +55,27 @@ from .doctor import (
     examine as examine,
     report as report,
 )
+from .experiments import (
+    EXPERIMENTS as EXPERIMENTS,
+    GRID as GRID,
+    SIX_VARIANTS as SIX_VARIANTS,
+    Experiment as Experiment,
+    get_experiment as get_experiment,
+)
+from .flow import (
+    AsymmetryParts as AsymmetryParts,
+    split_asymmetry as split_asymmetry,
+)
 from .generation import (
     GenerateError as GenerateError,
     Generation as Generation,
     GenerationStats as GenerationStats,
     generate as generate,
     stream_text as stream_text,
+)
+from .hull import (
+    hull_distance as hull_distance,
+    planar_hull as planar_hull,
 )
 from .journal import (
     compare as compare,
@@ -78,6 +97,12 @@ from .paper import (
     data_file as data_file,
     paper_claims as paper_claims,
     paper_figures as paper_figures,
+    paper_statements as paper_statements,
+)
+from .passes import (
+    PassCost as PassCost,
+    matrix_weights as matrix_weights,
+    pass_cost as pass_cost,
 )
 from .position import (
     PlusTerm as PlusTerm,
@@ -86,11 +111,14 @@ from .position import (
 )
 from .records import (
     RecordError as RecordError,
+    Rows as Rows,
     RunRecord as RunRecord,
     aggregate as aggregate,
     cpu_name as cpu_name,
     load_records as load_records,
+    load_rows as load_rows,
     save_records as save_records,
+    save_rows as save_rows,
     versions as versions,
 )
 from .sharing import (
@@ -111,9 +139,32 @@ from .stats import (
     paired_difference as paired_difference,
     undominated as undominated,
 )
+from .sweep import (
+    Job as Job,
+    SweepError as SweepError,
+    read_finished as read_finished,
+    run_jobs as run_jobs,
+)
+from .tables import (
+    TABLES as TABLES,
+    ResultRow as ResultRow,
+    ResultTable as ResultTable,
+    result_table as result_table,
+    synthetic_accuracy as synthetic_accuracy,
+)
+from .task_maps import (
+    TaskMap as TaskMap,
+    load_task_maps as load_task_maps,
+)
 from .tasks import (
+    IGNORED as IGNORED,
     Task as Task,
     TaskError as TaskError,
+)
+from .tasks.handmade import (
+    LOOKS_BY as LOOKS_BY,
+    ideal_map as ideal_map,
+    solve_by_hand as solve_by_hand,
 )
 from .tasks.synthetic import (
     TASKS as TASKS,
@@ -133,8 +184,14 @@ from .training import (
     train as train,
 )
 from .widgets import (
+    AttentionLookup as AttentionLookup,
     CacheMeter as CacheMeter,
     ClaimRater as ClaimRater,
     CourseWidget as CourseWidget,
+    DecodeStepper as DecodeStepper,
+    HeadSharing as HeadSharing,
+    KeyHull as KeyHull,
+    SymmetryMeter as SymmetryMeter,
+    TaskMaps as TaskMaps,
     show as show,
 )

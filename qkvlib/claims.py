@@ -269,7 +269,7 @@ _TESTS: Final[Mapping[str, Callable[[], _Result]]] = MappingProxyType(
         "on-device": _not_yet,
         "same-space": _not_yet,
         "direction": _direction,
-        "plus": _plus,
+        "plus-term": _plus,
         "diagonal": _diagonal,
         "heads-are-cheaper": _heads_are_cheaper,
     }

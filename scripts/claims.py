@@ -41,7 +41,7 @@ def section(number: int, finding: Finding) -> str:
     """One claim with its evidence."""
     claim = finding.claim
     lines = [
-        f"## {number} · {finding.outcome.capitalize()}",
+        f"## {number} · {claim.id.replace('-', ' ').capitalize()}: {finding.outcome}",
         f"**{claim.text}**",
         f"*Stated in:* {claim.where}. {claim.how_read}",
     ]

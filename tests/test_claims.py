@@ -1,4 +1,4 @@
-"""The page of claims: made from the results, in step with them, and honest about what is untested."""
+"""The page of claims: made from the results, in step, and honest about what is untested."""
 
 from __future__ import annotations
 

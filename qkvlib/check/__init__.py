@@ -6,7 +6,31 @@ compares the answer with those that typical mistakes would give, and names the m
 
 from qkvlib.check.base import CheckFailed
 from qkvlib.check.counting import cache_bytes, units, users
+from qkvlib.check.decoding import decode, total_macs
+from qkvlib.check.heads import grouped, kv_head
 from qkvlib.check.keeping import kept
+from qkvlib.check.looking import holes, map_of
+from qkvlib.check.lookup import attention
+from qkvlib.check.recalling import recall
+from qkvlib.check.reversing import mirror_keys, stationary
 from qkvlib.check.tying import symmetric, tie
 
-__all__ = ["CheckFailed", "cache_bytes", "kept", "symmetric", "tie", "units", "users"]
+__all__ = [
+    "CheckFailed",
+    "attention",
+    "cache_bytes",
+    "decode",
+    "grouped",
+    "holes",
+    "kept",
+    "kv_head",
+    "map_of",
+    "mirror_keys",
+    "recall",
+    "stationary",
+    "symmetric",
+    "tie",
+    "total_macs",
+    "units",
+    "users",
+]

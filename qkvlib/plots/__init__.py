@@ -6,10 +6,15 @@ is never alone: each sharing also has its own marker and dash. Numbers are round
 significant digits, so that a stored notebook stays small.
 """
 
+from qkvlib.plots.bands import draws
 from qkvlib.plots.base import COLOURS, GREY, Figure, finish, label, rounded
 from qkvlib.plots.comparison import Measured, intervals
 from qkvlib.plots.curves import cache_growth, lines, loss_curves
+from qkvlib.plots.decoding import time_per_token
+from qkvlib.plots.flow import eigenvalue_plane, round_trips
 from qkvlib.plots.maps import asymmetry_dots, attention_grid
+from qkvlib.plots.recalling import pair_plane, width_panels
+from qkvlib.plots.tasks import task_differences, task_maps
 
 __all__ = [
     "COLOURS",
@@ -19,10 +24,18 @@ __all__ = [
     "asymmetry_dots",
     "attention_grid",
     "cache_growth",
+    "draws",
+    "eigenvalue_plane",
     "finish",
     "intervals",
     "label",
     "lines",
     "loss_curves",
+    "pair_plane",
+    "round_trips",
     "rounded",
+    "task_differences",
+    "task_maps",
+    "time_per_token",
+    "width_panels",
 ]

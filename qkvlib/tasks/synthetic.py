@@ -177,9 +177,7 @@ class SyntheticTask:
         return {
             "name": self.name,
             "source": "synthetic",
-            "sha256": hashlib.sha256(
-                inputs.to(narrow).numpy().tobytes()
-            ).hexdigest(),
+            "sha256": hashlib.sha256(inputs.to(narrow).numpy().tobytes()).hexdigest(),
             "eval_lists": self.eval_lists,
             "seq_len": self.seq_len,
             "seed": self.seed,

@@ -8,8 +8,27 @@ reads it from the page.
 
 from __future__ import annotations
 
+from qkvlib.widgets.attention_lookup import AttentionLookup
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
 from qkvlib.widgets.claim_rater import ClaimRater
+from qkvlib.widgets.decode_stepper import DecodeStepper
+from qkvlib.widgets.head_sharing import HeadSharing
+from qkvlib.widgets.key_hull import KeyHull
+from qkvlib.widgets.symmetry_meter import SymmetryMeter
+from qkvlib.widgets.task_maps import TaskMaps
 
-__all__ = ["CacheMeter", "ClaimRater", "CourseWidget", "bundle_sources", "show", "static_html"]
+__all__ = [
+    "AttentionLookup",
+    "CacheMeter",
+    "ClaimRater",
+    "CourseWidget",
+    "DecodeStepper",
+    "HeadSharing",
+    "KeyHull",
+    "SymmetryMeter",
+    "TaskMaps",
+    "bundle_sources",
+    "show",
+    "static_html",
+]

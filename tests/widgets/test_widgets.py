@@ -31,7 +31,16 @@ from qkvlib.widgets import (
 )
 
 HERE = Path(__file__).parent
-MODULES = ["cache_meter", "claim_rater"]
+MODULES = [
+    "attention_lookup",
+    "cache_meter",
+    "claim_rater",
+    "decode_stepper",
+    "head_sharing",
+    "key_hull",
+    "symmetry_meter",
+    "task_maps",
+]
 ROOT = HERE.parents[1]
 
 
