@@ -18,7 +18,8 @@ HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Maps</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }} html[data-theme="dark"] body {{ background: #121212 }}</style>
+<style>body {{ margin: 0 }}
+html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
 <script defer src="widgets.js"></script><script defer src="host.js"></script>
 </head><body><main><h1>Maps</h1>{body}</main></body></html>
 """
@@ -92,6 +93,7 @@ def test_a_position_is_followed_by_slider_pointer_and_click(maps: Callable[..., 
     assert "QKV looks at input 1" in told.inner_text()
     lookers = page.locator(".map")
     assert lookers.count() == 3
+    lookers.nth(1).scroll_into_view_if_needed()
     box = lookers.nth(1).bounding_box()
     middle = box["x"] + box["width"] / 2
     page.mouse.move(middle, box["y"] + box["height"] * 9.5 / 16)
@@ -109,11 +111,10 @@ def test_a_position_is_followed_by_slider_pointer_and_click(maps: Callable[..., 
 
 def test_task_models_heads_and_list_are_chosen(maps: Callable[..., Any]) -> None:
     page = maps()
-    page.get_by_label("REVERSE").check(force=True)
+    page.get_by_role("radio", name="REVERSE").check(force=True)
     page.get_by_label("Model").select_option("Q=K=V")
     page.get_by_label("Beside it").select_option("")
     assert page.locator(".map").count() == 2
-    assert "half" not in page.locator(".rule").inner_text()
     assert page.locator(".rule").inner_text().startswith("The last digit first.")
     page.get_by_role("group", name="Heads").get_by_label("2").check(force=True)
     assert page.locator("figcaption").all_inner_texts() == [
@@ -127,7 +128,7 @@ def test_task_models_heads_and_list_are_chosen(maps: Callable[..., Any]) -> None
     assert [trait(page, n) for n in ("task", "variant", "other", "n_heads", "shown")] == [
         "REVERSE", "Q=K=V", "", 2, 1,
     ]  # fmt: skip
-    page.get_by_label("RECALL").check(force=True)
+    page.get_by_role("radio", name="RECALL").check(force=True)
     assert row(page, "should be")[:8] == ["·"] * 8
     assert "Nothing is asked of position 0." in page.locator(".told").inner_text()
 
@@ -138,11 +139,8 @@ def test_the_model_moves_the_view(maps: Callable[..., Any]) -> None:
         "() => { const m = document.querySelector('.qkv-widget').qkvModel;"
         "m.set('task', 'SWAP'); m.set('position', 3); }"
     )
-    page.wait_for_function(
-        "() => document.querySelector('.qkv-widget > div').shadowRoot"
-        "?.querySelector('.told')?.textContent.includes('looks at input 11')"
-    )
-    assert page.get_by_label("SWAP").is_checked()
+    page.locator(".told", has_text="looks at input 11").wait_for()
+    assert page.get_by_role("radio", name="SWAP").is_checked()
     assert page.get_by_role("slider", name="Position").input_value() == "3"
 
 
