@@ -13,7 +13,7 @@ from qkvlib.plots.comparison import Measured
 
 _GAP: Final = 3  # cells between two maps side by side
 _TEXT: Final = 26  # pixels under each row of maps for what is noted there
-_WIDE: Final = 520  # pixels for all maps side by side, between a telephone's and a page's
+_MAP: Final = 66  # pixels of a map from top to bottom
 _SCALE: Final = {
     "cmin": 0,
     "cmax": 100,
@@ -50,8 +50,7 @@ def task_maps(
         raise ValueError(f"maps of shapes {sorted(shapes)}: expected (T, T), the same for all.")
     t = shape[0]
     columns = list(dict.fromkeys(name for row in maps.values() for name in row))
-    tall = min(max(_WIDE / len(columns), 66), 110)  # pixels of a map from top to bottom
-    width, height = t + _GAP, t * (1 + _TEXT / tall)
+    width, height = t + _GAP, t * (1 + _TEXT / _MAP)
     figure = go.Figure()
     # All maps in one pair of axes: some fifty subplots would be slow to draw.
     for r, (task, row) in enumerate(maps.items()):
@@ -107,7 +106,7 @@ def task_maps(
         f"right: {', '.join(columns)}. In a map, rows are positions that look, columns what they "
         f"look at. {'; '.join(words)}"
     )
-    return finish(figure, alt=alt, height=round(160 + (tall + _TEXT) * len(maps)))
+    return finish(figure, alt=alt, height=160 + (_MAP + _TEXT) * len(maps))
 
 
 def task_differences(
