@@ -13,7 +13,7 @@ from qkvlib.plots.comparison import Measured
 
 _GAP: Final = 3  # cells between two maps side by side
 _TEXT: Final = 26  # pixels under each row of maps for what is noted there
-_MAP: Final = 66  # pixels of a map from top to bottom
+_WIDE: Final = 520  # pixels for all maps side by side, between a telephone's and a page's
 _SCALE: Final = {
     "cmin": 0,
     "cmax": 100,
@@ -50,7 +50,8 @@ def task_maps(
         raise ValueError(f"maps of shapes {sorted(shapes)}: expected (T, T), the same for all.")
     t = shape[0]
     columns = list(dict.fromkeys(name for row in maps.values() for name in row))
-    width, height = t + _GAP, t * (1 + _TEXT / _MAP)
+    tall = min(max(_WIDE / len(columns), 66), 110)  # pixels of a map from top to bottom
+    width, height = t + _GAP, t * (1 + _TEXT / tall)
     figure = go.Figure()
     # All maps in one pair of axes: some fifty subplots would be slow to draw.
     for r, (task, row) in enumerate(maps.items()):
@@ -73,6 +74,7 @@ def task_maps(
     middle = (t - 1) / 2
     figure.update_xaxes(
         side="top",
+        ticklabeloverflow="allow",  # aslant, the first name begins left of its map
         tickvals=[c * width + middle for c in range(len(columns))],
         ticktext=columns,
         ticks="",
@@ -93,9 +95,9 @@ def task_maps(
     )
     figure.update_layout(
         # On a telephone the names above the columns are aslant, and need the room below the title.
-        title={"text": title, "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 6}},
+        title={"text": title, "y": 0.99, "yref": "container", "yanchor": "top", "pad": {"t": 6}},
         coloraxis=_SCALE,
-        margin={"l": 24, "r": 4, "t": 84, "b": 70},
+        margin={"l": 24, "r": 4, "t": 84, "b": 5},  # the scale makes its own room below
     )
     words = [
         f"{task}: " + ", ".join(f"{name} {text}" for name, text in row.items() if text)
@@ -106,7 +108,7 @@ def task_maps(
         f"right: {', '.join(columns)}. In a map, rows are positions that look, columns what they "
         f"look at. {'; '.join(words)}"
     )
-    return finish(figure, alt=alt, height=160 + (_MAP + _TEXT) * len(maps))
+    return finish(figure, alt=alt, height=round(160 + (tall + _TEXT) * len(maps)))
 
 
 def task_differences(

@@ -120,7 +120,7 @@ select:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .cell { position: relative; display: grid; justify-items: center; align-content: center; min-height: 28px;
   font-size: 15px; line-height: 1.1; font-variant-numeric: tabular-nums; border: 1px solid transparent;
   border-radius: 5px; min-width: 0; }
-.wide .cell { font-size: 12px; letter-spacing: -.03em; }
+.wide .tokens .cell { font-size: 10.5px; letter-spacing: -.06em; }
 .row.out .cell { cursor: pointer; }
 .row .cell.at { border-color: var(--accent); background: var(--chosen); }
 .row.index .cell { min-height: 0; font-size: 11px; color: var(--muted); }
@@ -137,15 +137,15 @@ select:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
   .head { grid-column: 1; align-self: center; padding: 0 10px 0 0; }
   .head small { display: block; }
   .bars .head small { display: inline; }
-  .wide .cell { font-size: 13px; letter-spacing: 0; }
+  .wide .tokens .cell { font-size: 13px; letter-spacing: 0; }
 }
 .follow { display: grid; gap: 2px; }
 .follow input { width: 100%; margin: 0; height: 28px; accent-color: var(--accent); cursor: pointer; }
 .follow input:focus-visible { outline-offset: 0; border-radius: 8px; }
 .told { background: var(--soft); border-radius: 10px; padding: 10px 14px; display: grid; gap: 4px;
   font-size: 14.5px; }
-.maps { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(138px, 1fr)); }
-.maps.many { grid-template-columns: repeat(auto-fit, minmax(118px, 1fr)); }
+.maps { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(122px, 1fr)); }
+.maps.many { grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); }
 figure { margin: 0; min-width: 0; max-width: 260px; }
 figcaption { font-size: 13.5px; margin-bottom: 4px; }
 figcaption small { display: inline; }
@@ -341,7 +341,7 @@ function render({ model, el }) {
     cells = [];
     bars = [];
     addRow("index", [h("small", {}, "position")], inputs.map((_, i) => cell(String(i))), false);
-    addRow("", [h("b", {}, "input")], inputs.map((text) => cell(text)), false);
+    addRow("tokens", [h("b", {}, "input")], inputs.map((text) => cell(text)), false);
     for (const looker of all) {
       const filled = inputs.map(() =>
         cell(h("i", { class: "bar", "aria-hidden": "true" }), h("span", { class: "quiet" })),
