@@ -73,6 +73,10 @@ def test_panels_show_mean_interval_and_seeds() -> None:
     ]  # fmt: skip
     assert drawn[0].x[0] < drawn[1].x[0], "side by side, so that no bar hides another"
     assert list(figure.layout.xaxis2.ticktext) == ["4", "8"]
+    assert figure.layout.yaxis.range == figure.layout.yaxis2.range, "panels must be comparable"
+    low, high = figure.layout.yaxis.range
+    assert low < min(drawn[0].y) - drawn[0].error_y.array[0]
+    assert high > max(drawn[0].y) + drawn[0].error_y.array[1]
     assert "8 pairs, QKV: 94.3 at 4, 98.3 at 8" in figure.alt
     assert all(
         axis.title.text == "recalled (%)" for axis in (figure.layout.yaxis, figure.layout.yaxis2)

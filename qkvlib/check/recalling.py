@@ -68,14 +68,11 @@ def recall(fn: Callable[[int], Any]) -> None:
 
 def _praise(widths: Sequence[int]) -> str:
     n, width = _COUNTS[-1], widths[-1]
-    words = f"Correct: {n} keys recalled from vectors of {width} numbers that are key and value."
+    words = f"Correct: {n} keys recalled from vectors of {width} numbers, each key and value."
     one_hot = n + N_DIGITS
     if width < one_hot:
-        return (
-            f"{words} A number for each key and each digit would have taken {one_hot}; addresses "
-            "on a curve need no more room when there are more of them, only longer vectors."
-        )
-    return f"{words} Addresses and payloads on a circle would do with 4. Can you?"
+        return f"{words}\nA number for each key and each digit would have taken {one_hot}."
+    return f"{words}\nAddresses and payloads on a circle would do with 4. Can you?"
 
 
 def _as_head(answer: Any, n: int) -> _Head:

@@ -138,16 +138,27 @@ def width_panels(panels: Mapping[str, Runs], *, y_title: str, title: str) -> Fig
         type="log", tickvals=widths, ticktext=[str(w) for w in widths], showticklabels=True
     )
     figure.update_xaxes(title_text="head_dim (numbers in a head)", row=len(panels), col=1)
-    figure.update_yaxes(matches="y")  # one scale, so that panels can be compared
+    drawn = [y for trace in figure.data for y in _extent(trace)]
+    pad = 0.06 * (max(drawn) - min(drawn)) or 1.0
+    # One scale, so that panels can be compared.
+    figure.update_yaxes(range=rounded([min(drawn) - pad, max(drawn) + pad]))
     figure.update_annotations(font_size=14)
     figure.update_layout(
-        title_text=title, legend={"orientation": "h", "y": -0.12}, margin={"t": 90}
+        title_text=title,
+        legend={"orientation": "h", "y": -0.5 / len(panels)},
+        margin={"t": 90, "b": 110},
     )
     alt = (
         f"Points with error bars (95 % interval over seeds), {y_title} against head_dim. "
         f"{'; '.join(words)}."
     )
-    return finish(figure, alt=alt, height=150 + 230 * len(panels))
+    return finish(figure, alt=alt, height=200 + 230 * len(panels))
+
+
+def _extent(trace: go.Scatter) -> list[float]:
+    """Where a trace and its error bars reach to."""
+    half = trace.error_y.array or [0.0] * len(trace.y)
+    return [y + sign * h for y, h in zip(trace.y, half, strict=True) for sign in (-1, 1)]
 
 
 def _panel(
