@@ -143,6 +143,14 @@ class ModelConfig:
                 f"{self.d_model}. Leave head_dim out, or set out_proj=True."
             )
 
+    def _defaults_from_shape(self) -> dict[str, int]:
+        """What the fields that may be ``None`` become when they are."""
+        return {
+            "n_kv_heads": self.n_heads,
+            "d_ff": 4 * self.d_model,
+            "head_dim": self.d_model // self.n_heads,
+        }
+
     @property
     def variant(self) -> Variant:
         """Sharing, head sharing and (X)+ together, as the paper names them."""
@@ -151,6 +159,9 @@ class ModelConfig:
 
     def replace(self, **changes: Any) -> ModelConfig:
         """Return a copy with some fields changed, checked like a new one.
+
+        ``n_kv_heads``, ``d_ff`` and ``head_dim`` follow the new shape as long as they have the
+        values that it gives them by itself: MHA stays MHA when ``n_heads`` changes.
 
         Args:
             **changes: Fields and their new values. ``variant=`` takes a variant or its name and
@@ -166,8 +177,9 @@ class ModelConfig:
         for name in changes:
             if name not in names:
                 raise unknown_name("field of ModelConfig", name, names)
-        if self.head_dim * self.n_heads == self.d_model:
-            changes.setdefault("head_dim", None)  # it follows d_model and n_heads
+        for name, default in self._defaults_from_shape().items():
+            if getattr(self, name) == default:
+                changes.setdefault(name, None)  # it goes on following the shape
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from qkvlib.models import Transformer
 from qkvlib.records import RunRecord, load_records, load_rows, save_records, save_rows
 from qkvlib.sharing import SHARINGS, unknown_name
 from qkvlib.sweep import Job, SweepError, read_finished, run_jobs
+from qkvlib.task_maps import measure_task_maps
 from qkvlib.tasks import Task
 from qkvlib.tasks.synthetic import TASKS, SyntheticTask
 from qkvlib.tasks.text import TextTask
@@ -203,7 +204,7 @@ def _four_tyings() -> list[Job]:
 
 
 def _head_sharing() -> list[Job]:
-    return _text_jobs(("GQA-2", "MQA", "Q-MQA", "Q-GQA-2"), range(3))
+    return _text_jobs(("GQA-2", "MQA", "Q-MQA", "Q-GQA-2"))
 
 
 # Encoders on synthetic lists
@@ -293,6 +294,31 @@ def _synthetic_race() -> list[Job]:
     ]
 
 
+def _task_maps() -> list[Job]:
+    """One layer, so that a map is the whole story; one head, then two."""
+    return [
+        replace(
+            _encoder_job(
+                f"{task_name}/{variant}/h{n_heads}/seed-{seed}",
+                task_name,
+                variant,
+                seed,
+                length=16,
+                training=_steady(300, 3e-3, 32),
+                eval_lists=128,
+                d_model=64,
+                n_layers=1,
+                n_heads=n_heads,
+            ),
+            measure=measure_task_maps,
+        )
+        for n_heads in (1, 2)
+        for task_name in TASKS
+        for variant in SIX_VARIANTS
+        for seed in SEEDS
+    ]
+
+
 def _recall_job(
     part: str, variant: str, pairs: int, head_dim: int, n_layers: int, out_proj: bool, seed: int
 ) -> Job:
@@ -349,6 +375,11 @@ _TASK: Final[dict[str, Column]] = {
 }
 
 
+def _of_first_seed(name: str) -> Column:
+    """What the maps' readers look at; of the other seeds the accuracy is enough."""
+    return lambda record: record.extra["trained"][name] if record.seed == SEEDS[0] else None
+
+
 def _steps_to_target(record: RunRecord) -> int | None:
     """Updates until the target was reached; ``None`` if it was not."""
     reached = record.metrics["accuracy"] >= record.training["target_accuracy"]
@@ -386,6 +417,17 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 _TASK | _WHO | {"steps_to_99": _steps_to_target} | _OUTCOME,
             ),
             Experiment(
+                "task_maps",
+                "Where encoders of one layer look after 300 steps, for every task and variant: "
+                "answers and maps on the first held-out lists.",
+                _task_maps,
+                _TASK
+                | _WHO
+                | {name: _of_model(name) for name in ("n_layers", "n_heads")}
+                | _OUTCOME
+                | {name: _of_first_seed(name) for name in ("answers", "maps")},
+            ),
+            Experiment(
                 "recall",
                 "Associative recall by an encoder with one head after 1000 steps: how many pairs "
                 "a head of how many numbers tells apart, with one layer or two, with and without "
@@ -399,7 +441,10 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
         )
     }
 )
-"""Name -> experiment, in the order in which the lessons need them."""
+"""Name -> experiment, in the order in which the lessons need them.
+
+:meta hide-value:
+"""
 
 
 def get_experiment(name: str) -> Experiment:

@@ -333,7 +333,10 @@ TABLES: Final[Mapping[str, Callable[[Path | None], ResultTable]]] = MappingProxy
         "recall": _recall,
     }
 )
-"""Name -> how the table is made from the results."""
+"""Name -> how the table is made from the results.
+
+:meta hide-value:
+"""
 
 
 def _result(results: Path | None, name: str) -> Path:

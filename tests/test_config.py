@@ -54,12 +54,16 @@ def test_defaults() -> None:
     assert config.replace(n_kv_heads=1, sharing="Q-K=V").variant.name == "Q-MQA"
 
 
-def test_head_dim_follows_the_shape_unless_it_was_given() -> None:
+def test_defaults_go_on_following_the_shape_unless_they_were_given() -> None:
     plain = ModelConfig(**SHAPE)
-    assert plain.replace(d_model=64).head_dim == 16
-    assert plain.replace(n_heads=8, n_kv_heads=8).head_dim == 4
-    own = ModelConfig(**SHAPE, head_dim=6)
-    assert own.replace(d_model=64).head_dim == own.replace(n_layers=2).head_dim == 6
+    wide = plain.replace(d_model=64)
+    assert (wide.head_dim, wide.d_ff) == (16, 256)
+    eight = plain.replace(n_heads=8)
+    assert (eight.head_dim, eight.n_kv_heads) == (4, 8)
+    own = ModelConfig(**SHAPE, head_dim=6, d_ff=100, n_kv_heads=2)
+    for other in (own.replace(d_model=64), own.replace(n_heads=8), own.replace(n_layers=2)):
+        assert (other.head_dim, other.d_ff, other.n_kv_heads) == (6, 100, 2)
+    assert plain.replace(n_heads=8, variant="MQA").n_kv_heads == 1
     assert ModelConfig(**SHAPE | {"n_heads": 5}, head_dim=3).head_dim == 3
     assert plain.replace(out_proj=False).head_dim == 8
 
