@@ -48,6 +48,10 @@ from .config import (
     PLUS_CHANNELS as PLUS_CHANNELS,
     ConfigError as ConfigError,
     ModelConfig as ModelConfig,
+    SetConfig as SetConfig,
+    StackConfig as StackConfig,
+    ViTConfig as ViTConfig,
+    config_from_dict as config_from_dict,
     get_config as get_config,
 )
 from .doctor import (
@@ -55,11 +59,20 @@ from .doctor import (
     examine as examine,
     report as report,
 )
+from .encoder import (
+    ENCODERS as ENCODERS,
+    ConvEncoder as ConvEncoder,
+    EncoderSpec as EncoderSpec,
+    encode_images as encode_images,
+    load_encoder as load_encoder,
+)
 from .experiments import (
     EXPERIMENTS as EXPERIMENTS,
     GRID as GRID,
     SIX_VARIANTS as SIX_VARIANTS,
+    VISION_RECIPES as VISION_RECIPES,
     Experiment as Experiment,
+    VisionRecipe as VisionRecipe,
     get_experiment as get_experiment,
 )
 from .flow import (
@@ -86,8 +99,12 @@ from .models import (
     GPT as GPT,
     Block as Block,
     Encoder as Encoder,
+    SetEncoder as SetEncoder,
+    TokenTransformer as TokenTransformer,
     Transformer as Transformer,
+    ViT as ViT,
     build_model as build_model,
+    patches as patches,
     token_loss as token_loss,
 )
 from .paper import (
@@ -107,7 +124,9 @@ from .passes import (
 from .position import (
     PlusTerm as PlusTerm,
     PositionEmbedding as PositionEmbedding,
+    plus_codes as plus_codes,
     sinusoid as sinusoid,
+    sinusoid_2d as sinusoid_2d,
 )
 from .records import (
     RecordError as RecordError,
@@ -161,10 +180,29 @@ from .tasks import (
     Task as Task,
     TaskError as TaskError,
 )
+from .tasks.anomaly import (
+    SET_SIZE as SET_SIZE,
+    Features as Features,
+    SetTask as SetTask,
+    load_features as load_features,
+)
 from .tasks.handmade import (
     LOOKS_BY as LOOKS_BY,
     ideal_map as ideal_map,
     solve_by_hand as solve_by_hand,
+)
+from .tasks.images import (
+    IMAGE_SETS as IMAGE_SETS,
+    ImageArchive as ImageArchive,
+    ImageSet as ImageSet,
+    ImagesNotFoundError as ImagesNotFoundError,
+    ImageSource as ImageSource,
+    data_folder as data_folder,
+    fetch_images as fetch_images,
+    get_image_source as get_image_source,
+    image_folder as image_folder,
+    load_images as load_images,
+    load_tiny_imagenet as load_tiny_imagenet,
 )
 from .tasks.synthetic import (
     TASKS as TASKS,
@@ -176,11 +214,15 @@ from .tasks.text import (
     encode as encode,
     standard_library_text as standard_library_text,
 )
+from .tasks.vision import (
+    VisionTask as VisionTask,
+)
 from .training import (
     InterruptedRunError as InterruptedRunError,
     Progress as Progress,
     TrainConfig as TrainConfig,
     evaluate as evaluate,
+    evaluate_batches as evaluate_batches,
     train as train,
 )
 from .widgets import (

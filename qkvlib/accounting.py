@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import torch
 
-from qkvlib.config import CONFIGS, ModelConfig, get_config
+from qkvlib.config import CONFIGS, StackConfig, get_config
 from qkvlib.models import build_model
 from qkvlib.sharing import unknown_name
 from qkvlib.text_table import aligned
@@ -39,7 +39,7 @@ def parse_dtype(name: str | torch.dtype) -> torch.dtype:
     return DTYPES[name]
 
 
-def bytes_per_token(config: ModelConfig, dtype: torch.dtype = torch.float16) -> int:
+def bytes_per_token(config: StackConfig, dtype: torch.dtype = torch.float16) -> int:
     """Bytes that one token of one sequence adds to the KV cache.
 
     ``n_layers × (distinct tensors among K and V) × n_kv_heads × head_dim × bytes per number``.
@@ -55,7 +55,7 @@ def bytes_per_token(config: ModelConfig, dtype: torch.dtype = torch.float16) -> 
 
 
 def cache_bytes(
-    config: ModelConfig,
+    config: StackConfig,
     tokens: int,
     *,
     batch_size: int = 1,
@@ -80,7 +80,7 @@ def cache_bytes(
     return bytes_per_token(config, dtype) * tokens * batch_size
 
 
-def saved(config: ModelConfig) -> float:
+def saved(config: StackConfig) -> float:
     """Share of the cache saved against QKV with MHA in the same shape, from 0 to 1.
 
     1 - g/H for GQA and MQA, 1 - g/(2H) with K=V on top.
@@ -89,7 +89,7 @@ def saved(config: ModelConfig) -> float:
     return 1.0 - bytes_per_token(config) / bytes_per_token(plain)
 
 
-def count_parameters(config: ModelConfig) -> int:
+def count_parameters(config: StackConfig) -> int:
     """Number of learned parameters, counted on a model without storage (the meta device).
 
     A tied embedding counts once.
@@ -99,7 +99,7 @@ def count_parameters(config: ModelConfig) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def projection_macs(config: ModelConfig, tokens: int) -> int:
+def projection_macs(config: StackConfig, tokens: int) -> int:
     """Multiply-accumulates of the q, k and v projections of all layers for ``tokens`` tokens.
 
     With MHA, and heads that together are as wide as the model, this is 3, 2 or 1 times
@@ -189,7 +189,7 @@ class CacheTable:
 
 
 def cache_table(
-    config: ModelConfig | str,
+    config: StackConfig | str,
     tokens: int,
     *,
     dtype: torch.dtype = torch.float16,

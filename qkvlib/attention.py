@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from qkvlib.cache import LayerCache
-from qkvlib.config import ModelConfig
+from qkvlib.config import StackConfig
 from qkvlib.position import PlusTerm
 
 
@@ -38,7 +38,7 @@ class Attention(nn.Module):
     Source: Kayyam et al. (2026), section 3; Vaswani et al. (2017); Ainslie et al. (2023).
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: StackConfig) -> None:
         super().__init__()
         self.config = config
         self.roles = config.sharing.roles

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from qkvlib.config import ModelConfig
+from qkvlib.config import StackConfig
 
 
 class LayerCache:
@@ -79,7 +79,7 @@ class KVCache:
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: StackConfig,
         batch_size: int = 1,
         *,
         capacity: int | None = None,

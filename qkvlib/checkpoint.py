@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from qkvlib.config import ModelConfig
+from qkvlib.config import config_from_dict
 from qkvlib.models import Transformer, build_model
 from qkvlib.records import RECORD_FILE, RunRecord, write_atomically
 
@@ -135,7 +135,7 @@ class Checkpoint:
         for group, new in identity.items():
             old = self.identity[group]
             if group == "model":  # one written before a field existed means that field's default
-                old = ModelConfig.from_dict(old).to_dict()
+                old = config_from_dict(old).to_dict()
             for name in dict.fromkeys([*old, *new]):
                 if name in harmless.get(group, ()) or old.get(name) == new.get(name):
                     continue
@@ -232,7 +232,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Transformer:
     path = Path(path)
     checkpoint = Checkpoint.load(path / CHECKPOINT_FILE if path.is_dir() else path)
     try:
-        model = build_model(ModelConfig.from_dict(checkpoint.identity["model"]))
+        model = build_model(config_from_dict(checkpoint.identity["model"]))
     except ValueError as error:
         raise CheckpointError(f"{path} holds a model that cannot be built: {error}") from error
     checkpoint.restore(model)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qkvlib.config import ModelConfig
     from qkvlib.records import RunRecord
     from qkvlib.tasks import Task
+    from qkvlib.tasks.images import ImageSet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -273,7 +274,7 @@ def _train(
         _print_json(record.to_dict() | {"out": str(out)})
     else:
         click.echo(_summary(record, out))
-        if task.causal:
+        if config.causal:
             click.echo(f'\nLet it write: qkv generate --checkpoint {out} --prompt "def "')
 
 
@@ -366,7 +367,10 @@ def sweep(
 )
 @_json_option
 def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> None:
-    """Print a table of results beside the paper's: four_tyings, head_sharing, synthetic, recall."""
+    """Print a table of results beside the paper's.
+
+    Tables: four_tyings, head_sharing, synthetic, recall, vision, image_positions, odd_one_out.
+    """
     from qkvlib.tables import result_table
 
     found = result_table(name, results)
@@ -451,3 +455,157 @@ def generate(
         f"{stats.tokens_per_second:,.0f} tokens/s",
         err=True,
     )
+
+
+@main.group()
+def data() -> None:
+    """List, fetch and check sets of images."""
+
+
+_folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Folder of downloaded data.  [default: QKV_DATA, or one in the user's cache]",
+)
+
+
+@data.command("list")
+@_folder_option
+@_json_option
+def list_data(folder: Path | None, as_json: bool) -> None:
+    """List the sets, and which are on this machine."""
+    from qkvlib.tasks.images import DATA_FOLDER_VARIABLE, IMAGE_SETS, data_folder
+    from qkvlib.text_table import aligned
+
+    folder = folder or data_folder()
+    places = {name: source.place(folder) for name, source in IMAGE_SETS.items()}
+    if as_json:
+        rows = [
+            {
+                "name": name,
+                "about": source.about,
+                "n_train": source.n_train,
+                "n_test": source.n_test,
+                "embedded": source.embedded,
+                "folder": None if places[name] is None else str(places[name]),
+                "download_bytes": source.download_bytes,
+            }
+            for name, source in IMAGE_SETS.items()
+        ]
+        _print_json({"folder": str(folder), "rows": rows})
+        return
+    lines = [("name", "what", "on this machine", "training", "held out")]
+    for name, source in IMAGE_SETS.items():
+        place = places[name]
+        if source.embedded:
+            here = "comes with the course"
+        elif place is None:
+            here = f"no, {source.download_bytes / 1e6:,.1f} MB to fetch"
+        else:
+            here = f"in {place.relative_to(folder)}"
+        lines.append((name, source.about, here, f"{source.n_train:,}", f"{source.n_test:,}"))
+    click.echo(aligned(lines, left=3))
+    click.echo(f"\nThe data folder is {folder}; {DATA_FOLDER_VARIABLE} names another.")
+
+
+@data.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--mirror", "mirrors", multiple=True, metavar="URL",
+    help="Folder on a server that has the same archives; may be given again.",
+)  # fmt: skip
+@_folder_option
+@_json_option
+def fetch(
+    names: tuple[str, ...], mirrors: tuple[str, ...], folder: Path | None, as_json: bool
+) -> None:
+    """Fetch the sets NAME... to this machine.
+
+    They come from where their authors published them, and are verified. What is here already is not
+    fetched again. Stop whenever you like: the same command goes on where it stopped.
+    """
+    from qkvlib.tasks.images import data_folder, fetch_images, get_image_source
+
+    folder = folder or data_folder()
+    rows: list[dict[str, Any]] = []
+    for source in [get_image_source(name) for name in names]:
+        missing = source.place(folder) is None
+        if missing and not as_json:
+            click.echo(f"{source.name}: {source.download_bytes / 1e6:,.1f} MB to fetch", err=True)
+        try:
+            place = fetch_images(source.name, folder, mirrors=mirrors)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "stopped; what came is kept, and the same command goes on from there"
+            ) from None
+        rows.append({"name": source.name, "folder": str(place), "fetched": missing})
+        if not as_json:
+            click.echo(f"{source.name}: {'fetched, now' if missing else 'is'} in {place}")
+    if as_json:
+        _print_json({"rows": rows})
+
+
+@data.command()
+@click.argument("names", metavar="NAME_OR_FOLDER...", nargs=-1, required=True)
+@_folder_option
+@_json_option
+def check(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+    """Read sets; say what is in them, or is wrong.
+
+    Each is the name of a set, or a folder of your own images: in it one folder for training and one
+    for testing, in each one for each class, such as pets/train/cat/1.jpg and pets/test/cat/2.jpg.
+    """
+    from qkvlib.tasks import TaskError
+    from qkvlib.tasks.images import IMAGE_SETS, image_folder, load_images
+
+    rows: list[dict[str, Any]] = []
+    problems = []
+    for name in names:
+        is_path = name not in IMAGE_SETS and (Path(name).name != name or Path(name).exists())
+        try:
+            images = image_folder(name) if is_path else load_images(name, folder)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            rows.append({"name": name, "problem": str(error)})
+            continue
+        about = _about_images(images)
+        rows.append(about | {"problem": None})
+        if not as_json:
+            click.echo(("\n" if len(rows) > 1 else "") + _images_summary(about))
+    if as_json:
+        _print_json({"rows": rows})
+    if problems:
+        raise TaskError("\n".join(problems))
+
+
+def _about_images(images: ImageSet) -> dict[str, Any]:
+    return {
+        "name": images.name,
+        "source": images.source,
+        "classes": list(images.classes),
+        "train_per_class": images.train_labels.bincount(minlength=len(images.classes)).tolist(),
+        "test_per_class": images.test_labels.bincount(minlength=len(images.classes)).tolist(),
+        "image_size": images.image_size,
+        "n_channels": images.n_channels,
+        "sha256": images.sha256,
+    }
+
+
+def _images_summary(about: dict[str, Any]) -> str:
+    size, classes = about["image_size"], about["classes"]
+    rows = [
+        ("set", about["name"]),
+        ("source", about["source"]),
+        ("training", _counted(about["train_per_class"])),
+        ("held out", _counted(about["test_per_class"])),
+        ("size", f"{size} x {size} pixels, {'grey' if about['n_channels'] == 1 else 'colour'}"),
+        ("classes", f"{len(classes)}: {', '.join(classes[:10])}{', …' * (len(classes) > 10)}"),
+        ("sha256", about["sha256"]),
+    ]
+    return "\n".join(f"{label:<8}  {value}" for label, value in rows)
+
+
+def _counted(per_class: list[int]) -> str:
+    low, high = min(per_class), max(per_class)
+    each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{sum(per_class):,} images, {each} of each class"

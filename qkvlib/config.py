@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, get_args
 
 from qkvlib.sharing import (
     SHARINGS,
@@ -21,7 +21,11 @@ from qkvlib.sharing import (
     unknown_name,
 )
 
-Position = Literal["learned", "sinusoidal", "none"]
+Position = Literal["learned", "sinusoidal", "sinusoidal_2d", "none"]
+
+PlusPosition = Literal["index", "grid", "none"]
+
+Pool = Literal["mean", "class"]
 
 PLUS_CHANNELS: Final = 10
 """m of (X)+ in the paper (section 3.3): half of the channels code i, half code j."""
@@ -32,8 +36,11 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The shape of a transformer, and how its attention shares projections and heads.
+class StackConfig:
+    """A stack of blocks, and how its attention shares projections and heads.
+
+    What goes in and what comes out stands in the classes made from this one: :class:`ModelConfig`
+    for tokens, :class:`ViTConfig` for images, :class:`SetConfig` for sets.
 
     Attributes:
         d_model: Width of the residual stream.
@@ -43,41 +50,43 @@ class ModelConfig:
             1 is MQA, anything between is GQA.
         sharing: Which projections are tied; a :class:`~qkvlib.sharing.Sharing` or any spelling
             that :func:`~qkvlib.sharing.parse_sharing` reads.
-        vocab_size: Number of tokens.
-        max_seq_len: Longest sequence, in tokens; also the cache's default capacity.
         d_ff: Width of the MLP's hidden layer. ``None`` means ``4 * d_model``.
         head_dim: Width of one head (D). ``None`` means ``d_model / n_heads``.
         causal: Whether position i may look only at positions ≤ i (GPT) or at all (encoder).
-        position: How positions enter: ``"learned"`` or ``"sinusoidal"`` vectors added to the
-            token embeddings, or ``"none"``.
         plus_channels: Channels m of the (X)+ term; 0 switches it off, 10 is the paper's value.
+        plus_position: What (X)+ is told of positions i and j: ``"index"``, their places in the
+            sequence; ``"grid"``, the (row, col) of their patches; ``"none"``, nothing, which
+            leaves of (X)+ a learned factor on the scores: the control that tells the two apart.
         bias: Whether linear layers carry biases.
         out_proj: Whether the heads' outputs pass a projection of their own (W_O). Without it they
             are added to the residual stream as they are, so together they must be as wide.
         dropout: Probability of dropping an activation while training, in [0, 1).
-        tie_embeddings: Whether the output layer reuses the token embedding.
 
     Raises:
         ConfigError: If the combination cannot work. The message names the field, the value and
             the ways out.
     """
 
+    kind: ClassVar[str]
+    """What :meth:`to_dict` calls the class."""
+
     d_model: int
     n_layers: int
     n_heads: int
-    vocab_size: int
-    max_seq_len: int
     sharing: Sharing = SHARINGS["QKV"]
     n_kv_heads: int = None  # type: ignore[assignment]  # __post_init__ fills it in
     d_ff: int = None  # type: ignore[assignment]
     head_dim: int = None  # type: ignore[assignment]
     causal: bool = True
-    position: Position = "learned"
     plus_channels: int = 0
+    plus_position: PlusPosition = "index"
     bias: bool = True
     out_proj: bool = True
     dropout: float = 0.0
-    tie_embeddings: bool = True
+
+    _counts: ClassVar[tuple[str, ...]] = ("d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff")
+    _positions: ClassVar[tuple[Position, ...]] = ("learned", "sinusoidal", "none")
+    _plus_positions: ClassVar[tuple[PlusPosition, ...]] = ("index", "none")
 
     def __post_init__(self) -> None:
         # Frozen dataclasses set normalised values this way; after this the object never changes.
@@ -88,9 +97,7 @@ class ModelConfig:
         if self.d_ff is None:
             put(self, "d_ff", 4 * self.d_model)
 
-        for name in (
-            "d_model", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len", "d_ff",
-        ):  # fmt: skip
+        for name in self._counts:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{name}={value!r}: expected a whole number of at least 1.")
@@ -108,19 +115,7 @@ class ModelConfig:
                 f"n_kv_heads={self.n_kv_heads} and n_heads={self.n_heads}. Two ways out: set "
                 f"n_kv_heads={self.n_heads}, or untie the query: sharing='QKV' or 'Q-K=V'."
             )
-        if self.position not in get_args(Position):
-            raise unknown_name("position", self.position, get_args(Position))
-        channels = self.plus_channels
-        if not isinstance(channels, int) or channels < 0 or channels % 2:
-            raise ConfigError(
-                f"plus_channels={channels!r}: expected an even whole number, 0 for none, since "
-                f"half of the channels code i and half code j (the paper uses {PLUS_CHANNELS})."
-            )
-        if channels and self.causal:
-            raise ConfigError(
-                f"plus_channels={channels} with causal=True: (X)+ is defined for models "
-                "that see the whole sequence. Two ways out: set causal=False, or plus_channels=0."
-            )
+        self._check_positions()
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout={self.dropout!r}: expected a probability in [0, 1).")
 
@@ -143,13 +138,28 @@ class ModelConfig:
                 f"{self.d_model}. Leave head_dim out, or set out_proj=True."
             )
 
+    def _check_positions(self) -> None:
+        if self.position not in self._positions:
+            raise unknown_name("position", self.position, self._positions)
+        if self.plus_position not in self._plus_positions:
+            raise unknown_name("plus_position", self.plus_position, self._plus_positions)
+        channels = self.plus_channels
+        if not isinstance(channels, int) or channels < 0 or channels % 2:
+            raise ConfigError(
+                f"plus_channels={channels!r}: expected an even whole number, 0 for none, since "
+                f"half of the channels code i and half code j (the paper uses {PLUS_CHANNELS})."
+            )
+        if channels and self.causal:
+            raise ConfigError(
+                f"plus_channels={channels} with causal=True: (X)+ is defined for models "
+                "that see the whole sequence. Two ways out: set causal=False, or plus_channels=0."
+            )
+
     def _defaults_from_shape(self) -> dict[str, int]:
         """What the fields that may be ``None`` become when they are."""
-        return {
-            "n_kv_heads": self.n_heads,
-            "d_ff": 4 * self.d_model,
-            "head_dim": self.d_model // self.n_heads,
-        }
+        defaults = {"n_kv_heads": self.n_heads, "d_ff": 4 * self.d_model}
+        width, rest = divmod(self.d_model, self.n_heads)
+        return defaults if rest else defaults | {"head_dim": width}
 
     @property
     def variant(self) -> Variant:
@@ -157,7 +167,7 @@ class ModelConfig:
         n_kv_heads = None if self.n_kv_heads == self.n_heads else self.n_kv_heads
         return Variant(self.sharing, n_kv_heads, bool(self.plus_channels))
 
-    def replace(self, **changes: Any) -> ModelConfig:
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one.
 
         ``n_kv_heads``, ``d_ff`` and ``head_dim`` follow the new shape as long as they have the
@@ -173,35 +183,200 @@ class ModelConfig:
         variant = changes.pop("variant", None)
         if variant is not None:
             changes |= _variant_fields(variant, changes.get("n_heads", self.n_heads))
-        names = [f.name for f in dataclasses.fields(self)]
-        for name in changes:
-            if name not in names:
-                raise unknown_name("field of ModelConfig", name, names)
+        self._refuse_unknown(changes)
         for name, default in self._defaults_from_shape().items():
             if getattr(self, name) == default:
                 changes.setdefault(name, None)  # it goes on following the shape
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them; the sharing by its name."""
+        """Return the fields as JSON can hold them, the sharing by its name, and the kind."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return fields | {"sharing": self.sharing.name}
+        return fields | {"sharing": self.sharing.name, "kind": self.kind}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ModelConfig:
-        """Rebuild a configuration from :meth:`to_dict`.
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild a configuration from :meth:`to_dict`; fields left out have their defaults.
 
         Raises:
-            ConfigError: If a field is missing or unknown.
+            ConfigError: If a field is missing or unknown, or it is a configuration of another kind.
         """
-        names = [f.name for f in dataclasses.fields(cls)]
-        for name in data:
-            if name not in names:
-                raise unknown_name("field of ModelConfig", name, names)
+        fields = dict(data)
+        kind = fields.pop("kind", cls.kind)
+        if kind != cls.kind:
+            raise ConfigError(
+                f"a configuration of kind {kind!r} is not a {cls.__name__}, whose kind is "
+                f"{cls.kind!r}. config_from_dict picks the class."
+            )
+        cls._refuse_unknown(fields)
         try:
-            return cls(**data)
+            return cls(**fields)
         except TypeError as error:
-            raise ConfigError(f"ModelConfig cannot be rebuilt: {error}") from None
+            raise ConfigError(f"{cls.__name__} cannot be rebuilt: {error}") from None
+
+    @classmethod
+    def _refuse_unknown(cls, given: Mapping[str, Any]) -> None:
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in given:
+            if name not in names:
+                raise unknown_name(f"field of {cls.__name__}", name, names)
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of patches; ``None`` where positions are not those of an image."""
+        return None
+
+    if TYPE_CHECKING:
+        # Every kind has these, as a field or because they follow from other fields.
+        @property
+        def max_seq_len(self) -> int: ...
+        @property
+        def position(self) -> Position: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(StackConfig):
+    """A transformer on tokens: :class:`~qkvlib.models.GPT`, :class:`~qkvlib.models.Encoder`.
+
+    Attributes:
+        vocab_size: Number of tokens.
+        max_seq_len: Longest sequence, in tokens; also the cache's default capacity.
+        position: How positions enter: ``"learned"`` or ``"sinusoidal"`` vectors added to the
+            token embeddings, or ``"none"``.
+        tie_embeddings: Whether the output layer reuses the token embedding.
+
+    The other fields, and what is refused, are those of :class:`StackConfig`.
+    """
+
+    kind = "tokens"
+
+    vocab_size: int
+    max_seq_len: int
+    position: Position = "learned"
+    tie_embeddings: bool = True
+
+    _counts = (*StackConfig._counts, "vocab_size", "max_seq_len")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(StackConfig):
+    """A transformer on the patches of an image: :class:`~qkvlib.models.ViT`.
+
+    Attributes:
+        image_size: Side of the square image, in pixels.
+        patch_size: Side of a patch, in pixels; must divide ``image_size``.
+        n_channels: 1 for grey, 3 for colour.
+        n_classes: Number of answers.
+        pool: What the answer is read from: the ``"mean"`` of all patches, or a ``"class"`` token
+            that stands before them.
+        position: How the places of patches enter: ``"learned"`` vectors; ``"sinusoidal"`` of the
+            patch's number in reading order; ``"sinusoidal_2d"``, half of the columns code the row
+            and half the column; or ``"none"``.
+
+    The other fields, and what is refused, are those of :class:`StackConfig`; an image is seen
+    whole, so ``causal`` is ``False``.
+    """
+
+    kind = "image"
+
+    image_size: int
+    patch_size: int
+    n_channels: int
+    n_classes: int
+    pool: Pool = "mean"
+    position: Position = "learned"
+    causal: bool = False
+    plus_position: PlusPosition = "grid"
+
+    _counts = (*StackConfig._counts, "image_size", "patch_size", "n_channels", "n_classes")
+    _positions = get_args(Position)
+    _plus_positions = get_args(PlusPosition)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_causal(self, "an image is seen whole")
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"patch_size={self.patch_size} does not divide image_size={self.image_size}. "
+                f"Choose patch_size from {_divisors(self.image_size)}, or resize the images."
+            )
+        if self.pool not in get_args(Pool):
+            raise unknown_name("pool", self.pool, get_args(Pool))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of an image."""
+        rows, columns = self.grid
+        return rows * columns
+
+    @property
+    def max_seq_len(self) -> int:
+        """Positions that attention runs over: the patches, and a class token if there is one."""
+        return self.n_patches + (self.pool == "class")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetConfig(StackConfig):
+    """A transformer on sets, which have no order: :class:`~qkvlib.models.SetEncoder`.
+
+    Attributes:
+        n_features: Numbers that describe an element.
+        max_seq_len: Elements of the largest set.
+
+    The other fields, and what is refused, are those of :class:`StackConfig`; a set is seen whole,
+    so ``causal`` is ``False``.
+    """
+
+    kind = "set"
+
+    n_features: int
+    max_seq_len: int
+    causal: bool = False
+
+    _counts = (*StackConfig._counts, "n_features", "max_seq_len")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_causal(self, "a set has no order")
+
+    @property
+    def position(self) -> Position:
+        """Always ``"none"``: with positions it would be a sequence."""
+        return "none"
+
+
+def _refuse_causal(config: StackConfig, why: str) -> None:
+    if config.causal:
+        raise ConfigError(
+            f"causal=True in a {type(config).__name__}: {why}, so nothing comes earlier than "
+            "anything else. Leave causal=False."
+        )
+
+
+_KINDS: Final[Mapping[str, type[StackConfig]]] = MappingProxyType(
+    {cls.kind: cls for cls in (ModelConfig, ViTConfig, SetConfig)}
+)
+
+
+def config_from_dict(data: Mapping[str, Any]) -> StackConfig:
+    """Rebuild a configuration of any kind from its ``to_dict``.
+
+    Args:
+        data: The fields, and ``kind``; without it, as in records of version 0.1, tokens are meant.
+
+    Raises:
+        ConfigError: If the kind, or a field, is unknown or missing.
+    """
+    kind = data.get("kind", ModelConfig.kind)
+    if kind not in _KINDS:
+        raise unknown_name("kind of configuration", kind, _KINDS)
+    return _KINDS[kind].from_dict(data)
 
 
 def _divisors(n: int) -> list[int]:

@@ -19,16 +19,18 @@ from typing import Any, Final
 import torch
 
 from qkvlib.analysis import asymmetry, self_attention_share
-from qkvlib.config import ModelConfig, get_config
+from qkvlib.config import ModelConfig, SetConfig, StackConfig, ViTConfig, get_config
 from qkvlib.models import Transformer
 from qkvlib.records import RunRecord, load_records, load_rows, save_records, save_rows
 from qkvlib.sharing import SHARINGS, unknown_name
 from qkvlib.sweep import Job, SweepError, read_finished, run_jobs
 from qkvlib.task_maps import measure_task_maps
 from qkvlib.tasks import Task
+from qkvlib.tasks.anomaly import SET_SIZE, SetTask
 from qkvlib.tasks.synthetic import TASKS, SyntheticTask
 from qkvlib.tasks.text import TextTask
-from qkvlib.training import TrainConfig
+from qkvlib.tasks.vision import VisionTask
+from qkvlib.training import TrainConfig, evaluate_batches
 
 SIX_VARIANTS: Final = ("QKV", "Q=K-V", "(Q=K-V)+", "Q-K=V", "Q=K=V", "(Q=K=V)+")
 """The variants of a model that sees the whole list, in the paper's order."""
@@ -353,6 +355,187 @@ def _recall() -> list[Job]:
     return jobs
 
 
+# Vision transformers on images
+
+VISION_SEEDS: Final = range(3)
+
+VISION: Final = "vision_"
+"""Begins the names of the experiments on a set of images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionRecipe:
+    """How the vision transformers of one set of images are made and trained.
+
+    Attributes:
+        model: The model, sharing QKV.
+        epochs: Passes over the training images.
+        n_train: Training images.
+        lr: Highest learning rate.
+        shift: Pixels by which training images are moved, see :class:`~qkvlib.VisionTask`.
+        flip: Whether training images are mirrored half of the time.
+    """
+
+    model: ViTConfig
+    epochs: int
+    n_train: int
+    lr: float = 2e-3
+    shift: int = 0
+    flip: bool = False
+
+    @property
+    def training(self) -> TrainConfig:
+        """The loop's settings; evaluated five times on the way."""
+        steps = self.epochs * -(-self.n_train // _IMAGES_PER_STEP)
+        return TrainConfig(
+            steps=steps,
+            batch_size=_IMAGES_PER_STEP,
+            lr=self.lr,
+            weight_decay=0.05,
+            eval_every=-(-steps // 5),
+            save_every=500,
+        )
+
+
+_IMAGES_PER_STEP: Final = 64
+_FIT_IMAGES: Final = 2000  # training images on which the fit is measured, unchanged
+
+
+def _vit(
+    image_size: int, patch_size: int, n_channels: int, n_classes: int, d_model: int = 64
+) -> Any:
+    """The paper's small vision transformer: 2 layers, 4 heads."""
+    return ViTConfig(
+        d_model=d_model,
+        n_layers=2,
+        n_heads=4,
+        image_size=image_size,
+        patch_size=patch_size,
+        n_channels=n_channels,
+        n_classes=n_classes,
+    )
+
+
+VISION_RECIPES: Final[Mapping[str, VisionRecipe]] = MappingProxyType(
+    {
+        "mnist": VisionRecipe(model=_vit(28, 7, 1, 10), epochs=5, n_train=60_000),
+        "fashion-mnist": VisionRecipe(
+            model=_vit(28, 7, 1, 10), epochs=5, n_train=60_000, flip=True
+        ),
+        "cifar10": VisionRecipe(
+            model=_vit(32, 4, 3, 10, 96), epochs=10, n_train=50_000, lr=1.5e-3, shift=3, flip=True
+        ),
+        "tiny-imagenet-20": VisionRecipe(
+            model=_vit(64, 8, 3, 20), epochs=20, n_train=10_000, shift=6, flip=True
+        ),
+    }
+)
+"""Set of images -> recipe, the same for every variant.
+
+:meta hide-value:
+"""
+
+
+def measure_fit(model: Transformer, task: Task) -> dict[str, Any]:
+    """Measure loss and accuracy on training images, unchanged: how well they are remembered."""
+    assert isinstance(task, VisionTask)
+    return evaluate_batches(model, task.train_batches(250, _FIT_IMAGES))
+
+
+def _vision_job(
+    name: str, images: str, model: StackConfig, training: TrainConfig, seed: int, **changes: Any
+) -> Job:
+    return Job(
+        name=name,
+        model=model,
+        training=replace(training, seed=seed),
+        task=functools.partial(VisionTask, images, seed=seed, **changes),
+        measure=measure_fit,
+        checkpoints=True,
+    )
+
+
+def _vision(images: str) -> list[Job]:
+    recipe = VISION_RECIPES[images]
+    return [
+        _vision_job(
+            f"{variant}/seed-{seed}",
+            images,
+            recipe.model.replace(variant=variant),
+            recipe.training,
+            seed,
+            shift=recipe.shift,
+            flip=recipe.flip,
+        )
+        for seed in VISION_SEEDS
+        for variant in SIX_VARIANTS
+    ]
+
+
+_PLACES: Final = (
+    *(("QKV", position, "grid") for position in ("none", "learned", "sinusoidal", "sinusoidal_2d")),
+    *(
+        (variant, position, plus_position)
+        for variant in ("Q=K-V", "Q=K=V")
+        for position in ("none", "learned")
+        for plus_position in (None, "none", "index", "grid")
+    ),
+)
+"""Variant, positions added to the patches, and what (X)+ is told, ``None`` without it."""
+
+
+def _image_positions() -> list[Job]:
+    recipe = VisionRecipe(model=_vit(28, 4, 1, 10), epochs=6, n_train=10_000, shift=1, flip=True)
+    jobs = []
+    for seed, (variant, position, plus) in itertools.product(VISION_SEEDS, _PLACES):
+        model = recipe.model.replace(variant=variant, position=position)
+        name = f"{variant}/{position}"
+        if variant != "QKV":
+            name += f"/plus-{plus}" if plus else "/plain"
+            if plus:
+                model = model.replace(variant=f"({variant})+", plus_position=plus)
+        jobs.append(
+            _vision_job(
+                f"{name}/seed-{seed}",
+                "fashion-small",
+                model,
+                recipe.training,
+                seed,
+                shift=recipe.shift,
+                flip=recipe.flip,
+            )
+        )
+    return jobs
+
+
+# Set encoders: odd one out
+
+
+def _odd_one_out() -> list[Job]:
+    jobs = []
+    for images, n_features in (("mnist", 64), ("cifar10", 128)):
+        config = SetConfig(
+            d_model=64, n_layers=2, n_heads=4, n_features=n_features, max_seq_len=SET_SIZE
+        )
+        for seed, variant in itertools.product(SEEDS, SIX_VARIANTS):
+            model = config.replace(variant=variant)
+            # Of (X)+ a learned factor on the scores is left where it is not told the places.
+            controls = ("index", "none") if model.plus_channels else ("index",)
+            for plus_position in controls:
+                suffix = "" if plus_position == "index" else ", no places"
+                jobs.append(
+                    Job(
+                        name=f"{images}/{variant}{suffix}/seed-{seed}",
+                        model=model.replace(plus_position=plus_position),
+                        training=TrainConfig(
+                            steps=1500, batch_size=64, eval_every=300, save_every=1500, seed=seed
+                        ),
+                        task=functools.partial(SetTask, images, seed=seed),
+                    )
+                )
+    return jobs
+
+
 def _of_model(name: str) -> Column:
     return lambda record: record.model[name]
 
@@ -378,6 +561,27 @@ _TASK: Final[dict[str, Column]] = {
 def _of_first_seed(name: str) -> Column:
     """What the maps' readers look at; of the other seeds the accuracy is enough."""
     return lambda record: record.extra["trained"][name] if record.seed == SEEDS[0] else None
+
+
+def _seconds_per_epoch(record: RunRecord) -> float:
+    """Training time of one pass over the images."""
+    positions = int(record.task["n_train"]) * record.config.max_seq_len
+    return round(positions / record.tokens_per_second, 2)
+
+
+def _fit(name: str) -> Column:
+    return lambda record: round(record.extra["trained"][name], 5)
+
+
+_IMAGES: Final[dict[str, Column]] = {
+    "task": lambda record: record.task["name"],
+    **_WHO,
+    **_OUTCOME,
+    "train_accuracy": _fit("accuracy"),
+    "train_loss": _fit("loss"),
+    "n_params": lambda record: record.n_params,
+    "seconds_per_epoch": _seconds_per_epoch,
+}
 
 
 def _steps_to_target(record: RunRecord) -> int | None:
@@ -437,6 +641,37 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 | _WHO
                 | {name: _of_model(name) for name in ("head_dim", "n_layers", "out_proj")}
                 | _OUTCOME,
+            ),
+            *(
+                Experiment(
+                    f"{VISION}{images}",
+                    f"Small vision transformers on {images}: {recipe.epochs} passes over the "
+                    "training images for every variant; the fit is that of 2,000 of them, "
+                    "unchanged.",
+                    functools.partial(_vision, images),
+                    _IMAGES | {"source": lambda record: record.task["source"]},
+                )
+                for images, recipe in VISION_RECIPES.items()
+            ),
+            Experiment(
+                "image_positions",
+                "What tells a vision transformer where a patch is: vectors added to the patches, "
+                "(X)+ told numbers or (row, col), or neither; on the embedded clothes.",
+                _image_positions,
+                _IMAGES
+                | {name: _of_model(name) for name in ("position", "plus_position")}
+                | {"plus": lambda record: bool(record.model["plus_channels"])},
+            ),
+            Experiment(
+                "odd_one_out",
+                "Nine of one class and one of another, described by a frozen encoder that never "
+                "saw these classes; (X)+ told the places, or told nothing.",
+                _odd_one_out,
+                {"task": lambda record: record.task["name"]}
+                | _WHO
+                | {"plus_position": _of_model("plus_position")}
+                | _OUTCOME
+                | {"n_params": lambda record: record.n_params},
             ),
         )
     }

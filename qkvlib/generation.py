@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qkvlib.cache import KVCache
-from qkvlib.models import Transformer
+from qkvlib.models import GPT, Transformer
 
 
 class GenerateError(ValueError):
@@ -152,12 +152,13 @@ def generate(
         GenerateError: If the prompt is empty or not tokens, prompt and new tokens do not fit
             ``max_seq_len``, the model is not causal, or an argument is out of its range.
     """
-    config = model.config
-    if not config.causal:
+    if not isinstance(model, GPT):
         raise GenerateError(
-            "this model has causal=False: it was made to see the whole sequence, and cannot write "
-            "one from left to right. Generate with a causal model."
+            f"this model is of class {type(model).__name__}: it was made to see the whole of its "
+            "input, and cannot write from left to right. Generate with a GPT, a model with "
+            "causal=True."
         )
+    config = model.config
     if prompt.ndim != 1 or prompt.dtype != torch.int64:
         raise GenerateError(
             f"prompt is {prompt.dtype} of shape {tuple(prompt.shape)}: expected one sequence of "

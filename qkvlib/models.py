@@ -1,9 +1,14 @@
 """One block, and the models built from it.
 
-Axis letters: B batch, T positions. Pre-norm residual blocks in the manner of GPT-2.
+Axis letters: B batch, T positions, N elements of a set. Pre-norm residual blocks in the manner of
+GPT-2.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -11,14 +16,14 @@ from torch import Tensor, nn
 
 from qkvlib.attention import Attention, AttentionMaps
 from qkvlib.cache import KVCache, LayerCache
-from qkvlib.config import ConfigError, ModelConfig
+from qkvlib.config import ConfigError, ModelConfig, SetConfig, StackConfig, ViTConfig
 from qkvlib.position import PositionEmbedding
 
 
 class Block(nn.Module):
     """Attention, then an MLP, each behind a layer norm and with a residual connection."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: StackConfig) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.d_model, bias=config.bias)
         self.attention = Attention(config)
@@ -40,35 +45,40 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token and position embeddings, a stack of blocks, a final norm, and an output layer.
+    """Embedding, positions, a stack of blocks, a final norm, and an output layer.
 
-    :class:`GPT` and :class:`Encoder` are this model with and without a causal mask.
+    What goes in and what comes out is up to the subclass.
     """
 
-    causal: bool
+    config: StackConfig
 
-    def __init__(self, config: ModelConfig) -> None:
-        if config.causal is not self.causal:
-            raise ConfigError(
-                f"{type(self).__name__} needs causal={self.causal}, but the configuration says "
-                f"causal={config.causal}. Use config.replace(causal={self.causal}), or "
-                "build_model(config), which picks the class."
-            )
+    def __init__(
+        self, config: StackConfig, embedding: nn.Module, n_outputs: int, *, tied: bool | None = None
+    ) -> None:
+        """Build the parts that all models have.
+
+        Args:
+            config: The configuration.
+            embedding: Maps what goes in to (B, T, d_model).
+            n_outputs: Columns of the output layer.
+            tied: Whether the output layer's weight is that of the embedding; then, and where it
+                could be but is not, the layer has no bias. ``None`` where it cannot be.
+        """
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding = embedding
         self.position = PositionEmbedding(config)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model, bias=config.bias)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tie_embeddings:
-            self.head.weight = self.embedding.weight
+        self.head = nn.Linear(config.d_model, n_outputs, bias=tied is None)
+        if tied:
+            self.head.weight = embedding.weight  # type: ignore[assignment]
         self._init_weights()
 
     def _init_weights(self) -> None:
         """Normal weights of deviation 0.02, smaller where a residual branch ends (GPT-2)."""
-        if self.embedding.weight.is_meta:  # there is nothing to fill, only shapes to count
+        if self.norm.weight.is_meta:  # there is nothing to fill, only shapes to count
             return
         for name, parameter in self.named_parameters():
             if parameter.ndim >= 2:
@@ -77,6 +87,43 @@ class Transformer(nn.Module):
                 nn.init.normal_(parameter, std=std)
             elif name.endswith(("_proj.bias", "mlp.0.bias", "mlp.2.bias")):
                 nn.init.zeros_(parameter)
+
+    def n_positions(self, inputs: Tensor) -> int:
+        """Return T, the positions that attention runs over for these inputs."""
+        return inputs.shape[1]
+
+    def _run(
+        self, x: Tensor, cache: KVCache | None, return_attention: bool
+    ) -> tuple[Tensor, list[AttentionMaps]]:
+        """Send (B, T, d_model) through the blocks and the final norm."""
+        x = self.dropout(x)
+        all_maps = []
+        for i, block in enumerate(self.blocks):
+            layer_cache = None if cache is None else cache.layers[i]
+            x, maps = block(x, layer_cache, return_attention)
+            all_maps.append(maps)
+        return self.norm(x), all_maps
+
+
+class TokenTransformer(Transformer):
+    """Token and position embeddings, a stack of blocks, a final norm, and an output layer.
+
+    :class:`GPT` and :class:`Encoder` are this model with and without a causal mask.
+    """
+
+    config: ModelConfig
+    causal: bool
+
+    def __init__(self, config: ModelConfig) -> None:
+        _refuse_other_kind(self, config, ModelConfig)
+        if config.causal is not self.causal:
+            raise ConfigError(
+                f"{type(self).__name__} needs causal={self.causal}, but the configuration says "
+                f"causal={config.causal}. Use config.replace(causal={self.causal}), or "
+                "build_model(config), which picks the class."
+            )
+        embedding = nn.Embedding(config.vocab_size, config.d_model)
+        super().__init__(config, embedding, config.vocab_size, tied=config.tie_embeddings)
 
     def forward(
         self, tokens: Tensor, *, cache: KVCache | None = None, return_attention: bool = False
@@ -114,13 +161,9 @@ class Transformer(nn.Module):
                 f"a sequence of {start + tokens.shape[1]} tokens is longer than max_seq_len="
                 f"{config.max_seq_len}. Shorten it, or build the model with a larger max_seq_len."
             )
-        x = self.dropout(self.position(self.embedding(tokens), start))
-        all_maps = []
-        for i, block in enumerate(self.blocks):
-            layer_cache = None if cache is None else cache.layers[i]
-            x, maps = block(x, layer_cache, return_attention)
-            all_maps.append(maps)
-        logits: Tensor = self.head(self.norm(x))
+        x = self.position(self.embedding(tokens), start)
+        x, all_maps = self._run(x, cache, return_attention)
+        logits: Tensor = self.head(x)
         return (logits, all_maps) if return_attention else logits
 
     def _check_cache(self, cache: KVCache) -> None:
@@ -134,20 +177,155 @@ class Transformer(nn.Module):
                 )
 
 
-class GPT(Transformer):
+class GPT(TokenTransformer):
     """A language model: causal, so that position t is predicted from what came before."""
 
     causal = True
 
 
-class Encoder(Transformer):
+class Encoder(TokenTransformer):
     """A model that sees the whole sequence and labels each position."""
 
     causal = False
 
 
-def build_model(config: ModelConfig, *, seed: int | None = None) -> Transformer:
-    """Build a GPT if the configuration is causal, else an Encoder.
+class ViT(Transformer):
+    """A vision transformer: an image is cut into patches, and each patch is a token.
+
+    Source: Dosovitskiy et al. (2021), without its large-scale training.
+    """
+
+    config: ViTConfig
+
+    def __init__(self, config: ViTConfig) -> None:
+        _refuse_other_kind(self, config, ViTConfig)
+        embedding = nn.Linear(config.n_channels * config.patch_size**2, config.d_model)
+        super().__init__(config, embedding, config.n_classes)
+        self.class_token = (
+            nn.Parameter(0.02 * torch.randn(1, 1, config.d_model))
+            if config.pool == "class"
+            else None
+        )
+
+    def n_positions(self, inputs: Tensor) -> int:
+        """Return T: the patches, and the class token if there is one."""
+        return self.config.max_seq_len
+
+    def forward(
+        self, images: Tensor, *, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, list[AttentionMaps]]:
+        """Logits for each image.
+
+        Args:
+            images: Shape (B, n_channels, image_size, image_size), float.
+            return_attention: Whether to return each layer's scores and weights as well. Positions
+                are patches in reading order, after the class token if there is one.
+
+        Returns:
+            Logits of shape (B, n_classes); with ``return_attention=True`` a pair of the logits and
+            a list with one :class:`AttentionMaps` per layer.
+
+        Raises:
+            ValueError: If the images have another shape.
+        """
+        config = self.config
+        expected = (config.n_channels, config.image_size, config.image_size)
+        if images.ndim != 4 or images.shape[1:] != expected:
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: expected (batch, channels, height, width) "
+                f"= (B, {expected[0]}, {expected[1]}, {expected[2]}). For a single image use "
+                "images[None]; for another size, resize it or build the model for it."
+            )
+        x = self.position(self.embedding(patches(images, config.patch_size)))
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)
+        x, all_maps = self._run(x, None, return_attention)
+        logits: Tensor = self.head(x[:, 0] if self.class_token is not None else x.mean(dim=1))
+        return (logits, all_maps) if return_attention else logits
+
+
+def patches(images: Tensor, patch_size: int) -> Tensor:
+    """Cut images into square patches.
+
+    Args:
+        images: Shape (B, C, height, width), both sides divisible by ``patch_size``.
+        patch_size: Side P of a patch, in pixels.
+
+    Returns:
+        Shape (B, patches in reading order, C * P * P).
+    """
+    b, c, height, width = images.shape
+    rows, columns = height // patch_size, width // patch_size
+    cut = images.reshape(b, c, rows, patch_size, columns, patch_size)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(b, rows * columns, -1)
+
+
+class SetEncoder(Transformer):
+    """A score for each element of a set, with no notion of order.
+
+    The elements' order changes nothing but the order of the scores, unless (X)+ tells them their
+    places.
+
+    Source: Lee et al. (2019), the set transformer; Kayyam et al. (2026), section 4.2.
+    """
+
+    config: SetConfig
+
+    def __init__(self, config: SetConfig) -> None:
+        _refuse_other_kind(self, config, SetConfig)
+        embedding = nn.Linear(config.n_features, config.d_model)
+        super().__init__(config, embedding, 1)
+
+    def forward(
+        self, elements: Tensor, *, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, list[AttentionMaps]]:
+        """Score each element.
+
+        Args:
+            elements: Shape (B, N, n_features), float.
+            return_attention: Whether to return each layer's scores and weights as well.
+
+        Returns:
+            Scores of shape (B, N), logits of being the odd one out; with ``return_attention=True``
+            a pair of the scores and a list with one :class:`AttentionMaps` per layer.
+
+        Raises:
+            ValueError: If the elements have another shape, or are more than ``max_seq_len``.
+        """
+        config = self.config
+        if elements.ndim != 3 or elements.shape[2] != config.n_features or not elements.shape[1]:
+            raise ValueError(
+                f"elements of shape {tuple(elements.shape)}: expected (batch, elements, features) "
+                f"with at least one element and {config.n_features} features."
+            )
+        if elements.shape[1] > config.max_seq_len:
+            raise ValueError(
+                f"a set of {elements.shape[1]} elements is larger than max_seq_len="
+                f"{config.max_seq_len}. Build the model with a larger max_seq_len."
+            )
+        x, all_maps = self._run(self.embedding(elements), None, return_attention)
+        scores: Tensor = self.head(x).squeeze(-1)
+        return (scores, all_maps) if return_attention else scores
+
+
+def _refuse_other_kind(model: Transformer, config: StackConfig, needed: type[StackConfig]) -> None:
+    if not isinstance(config, needed):
+        raise ConfigError(
+            f"{type(model).__name__} needs a {needed.__name__}, but got a "
+            f"{type(config).__name__}. build_model(config) picks the class."
+        )
+
+
+_MODELS: Final[Mapping[str, Any]] = MappingProxyType(
+    {ViTConfig.kind: ViT, SetConfig.kind: SetEncoder}
+)
+
+
+def build_model(config: StackConfig, *, seed: int | None = None) -> Transformer:
+    """Build the model that a configuration describes.
+
+    A :class:`GPT` or, without a causal mask, an :class:`Encoder` for tokens, a :class:`ViT` for
+    images, a :class:`SetEncoder` for sets.
 
     Args:
         config: The configuration.
@@ -155,17 +333,20 @@ def build_model(config: ModelConfig, *, seed: int | None = None) -> Transformer:
     """
     if seed is not None:
         torch.manual_seed(seed)
-    return GPT(config) if config.causal else Encoder(config)
+    token_model = GPT if config.causal else Encoder
+    model: Transformer = _MODELS.get(config.kind, token_model)(config)
+    return model
 
 
 def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy over every position that is scored, in nats.
 
     Args:
-        logits: Shape (B, T, vocab_size).
-        targets: Shape (B, T), int64; :data:`~qkvlib.tasks.IGNORED` (-100) leaves a position out.
+        logits: Shape (B, T, vocab_size); or, with one answer for each input, (B, n_classes).
+        targets: int64 of the same shape without the last axis;
+            :data:`~qkvlib.tasks.IGNORED` (-100) leaves a position out.
 
     Returns:
         Shape ().
     """
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten())

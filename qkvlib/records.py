@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from qkvlib.config import ModelConfig
+from qkvlib.config import StackConfig, config_from_dict
 from qkvlib.sharing import SHARINGS, Variant, unknown_name
 
 RECORD_FILE: Final = "record.json"
@@ -78,7 +78,7 @@ class RunRecord:
     """Everything that a table, a figure or a doubter needs to know of one run.
 
     Attributes:
-        model: The model's configuration, :meth:`ModelConfig.to_dict`.
+        model: The model's configuration, its ``to_dict``.
         training: The training configuration, :meth:`TrainConfig.to_dict`.
         task: What the task says of itself, ``Task.describe()``.
         seed: Seed of weights and dropout; the task's own is in ``task``.
@@ -116,9 +116,9 @@ class RunRecord:
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def config(self) -> ModelConfig:
+    def config(self) -> StackConfig:
         """The model's configuration, rebuilt."""
-        return ModelConfig.from_dict(self.model)
+        return config_from_dict(self.model)
 
     @property
     def variant(self) -> Variant:

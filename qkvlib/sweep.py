@@ -27,11 +27,12 @@ import filelock
 import torch
 from tqdm import tqdm
 
-from qkvlib.config import ModelConfig
+from qkvlib.config import StackConfig
 from qkvlib.models import Transformer, build_model
 from qkvlib.records import RunRecord
 from qkvlib.tasks import Task
-from qkvlib.training import InterruptedRunError, TrainConfig, someone_watches, train
+from qkvlib.terminal import someone_watches
+from qkvlib.training import InterruptedRunError, TrainConfig, train
 
 RECORDS_FILE: Final = "records.jsonl"
 """Name of the file of finished runs in a sweep's folder."""
@@ -59,7 +60,7 @@ class Job:
     """
 
     name: str
-    model: ModelConfig
+    model: StackConfig
     training: TrainConfig
     task: functools.partial[Any]
     measure: Measure | None = None

@@ -6,6 +6,7 @@ Every table has one shape, a row per variant, task and metric, so that one reade
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from scipy.stats import binomtest
 
-from qkvlib.experiments import SIX_VARIANTS
+from qkvlib.experiments import SIX_VARIANTS, VISION, VISION_RECIPES
 from qkvlib.paper import PaperFigure, data_file, paper_figures
 from qkvlib.records import Rows, aggregate, load_records, load_rows
 from qkvlib.sharing import parse_variant, unknown_name
@@ -325,12 +326,188 @@ def _recall(results: Path | None) -> ResultTable:
     return ResultTable("recall", found.about, tuple(rows))
 
 
+# Transformers on images and on sets
+
+_Cell = tuple[str, str]
+"""Variant and task."""
+
+
+def _cells(
+    rows: Iterable[Mapping[str, Any]], value: str, task: Callable[[Mapping[str, Any]], str]
+) -> dict[_Cell, dict[int, float]]:
+    """Sort one column by variant and task, then by seed; what has too few runs is left out."""
+    cells: dict[_Cell, dict[int, float]] = {}
+    for row in rows:
+        cells.setdefault((row["variant"], task(row)), {})[row["seed"]] = row[value]
+    return {cell: by_seed for cell, by_seed in cells.items() if len(by_seed) >= MIN_RUNS}
+
+
+def _gap_row(
+    cells: Mapping[_Cell, BySeed], one: _Cell, other: _Cell, metric: str, paper: float | None = None
+) -> list[ResultRow]:
+    """The paired difference of one cell from another, if both are there."""
+    ours, theirs = cells.get(one, {}), cells.get(other, {})
+    if len(ours.keys() & theirs.keys()) < MIN_RUNS:
+        return []
+    gap = paired_difference(ours, theirs, lower_is_better=False).difference
+    return [_row(*one, metric, gap, paper)]
+
+
+def _printed_vision(variant: str, column: str | None) -> float | None:
+    key = f"vision/{variant}/{column}"
+    figures = paper_figures()
+    return figures[key].value if key in figures else None
+
+
+def _printed_gap(variant: str, base: str, column: str | None) -> float | None:
+    ours, theirs = _printed_vision(variant, column), _printed_vision(base, column)
+    return None if ours is None or theirs is None else round(ours - theirs, 4)
+
+
+def _compared(cells: Mapping[_Cell, BySeed], columns: Mapping[str, str | None]) -> list[ResultRow]:
+    """Accuracy, and its differences from QKV and, for (X)+, from the same without it.
+
+    Args:
+        cells: Accuracies.
+        columns: Task -> the paper's column to put beside it, ``None`` where there is none.
+    """
+    rows = [
+        _row(
+            variant,
+            task,
+            "accuracy",
+            mean_interval(by_seed),
+            _printed_vision(variant, columns[task]),
+        )
+        for (variant, task), by_seed in cells.items()
+    ]
+    for base in ("QKV", "Q=K-V", "Q=K=V"):
+        others = SIX_VARIANTS[1:] if base == "QKV" else (f"({base})+",)
+        for task, column in columns.items():
+            for variant in others:
+                paper = _printed_gap(variant, base, column)
+                metric = f"accuracy above {base}"
+                rows += _gap_row(cells, (variant, task), (base, task), metric, paper)
+    return rows
+
+
+def _vision(results: Path | None) -> ResultTable:
+    # A sweep of one's own need not have all sets, but at least one.
+    runs: list[dict[str, Any]] = []
+    missing = None
+    for images in VISION_RECIPES:
+        try:
+            runs += load_rows(_result(results, f"{VISION}{images}")).rows
+        except FileNotFoundError as error:
+            missing = error
+    if not runs and missing is not None:
+        raise missing
+
+    def of_task(row: Mapping[str, Any]) -> str:
+        return str(row["task"])
+
+    # Of 20 classes in place of 200 the paper has no figure.
+    columns = {row["task"]: row["task"] for row in runs}
+    columns |= {task: None for task in columns if task == "tiny-imagenet-20"}
+    rows = _compared(_cells(runs, "accuracy", of_task), columns)
+    for row in runs:
+        row["overfit"] = row["train_accuracy"] - row["accuracy"]
+    for column, metric in (
+        ("train_accuracy", "accuracy on training images"),
+        ("overfit", "accuracy on training images less held-out"),
+        ("n_params", "parameters"),
+        ("seconds_per_epoch", "seconds per epoch"),
+    ):
+        cells = _cells(runs, column, of_task)
+        rows += [_row(*cell, metric, mean_interval(by_seed)) for cell, by_seed in cells.items()]
+        if column == "overfit":
+            for variant, task in cells:
+                if variant != "QKV":
+                    gap = f"{metric}, above QKV"
+                    rows += _gap_row(cells, (variant, task), ("QKV", task), gap)
+    about = "Small vision transformers, the same recipe for every variant of a set of images."
+    return ResultTable("vision", about, tuple(rows))
+
+
+PLUS_TOLD: Final[Mapping[str | None, str]] = MappingProxyType(
+    {
+        None: "no (X)+",
+        "none": "(X)+ told nothing",
+        "index": "(X)+ told numbers",
+        "grid": "(X)+ told (row, col)",
+    }
+)
+"""What (X)+ is told of places -> how tables say it."""
+
+
+def place_task(position: str, plus_position: str | None) -> str:
+    """Name a row of table ``image_positions``: how a model is told where a patch is.
+
+    Args:
+        position: Positions added to the patches, as in :class:`~qkvlib.ViTConfig`.
+        plus_position: What (X)+ is told; ``None`` without (X)+.
+    """
+    return f"{position} positions, {PLUS_TOLD[plus_position]}"
+
+
+def _image_positions(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "image_positions"))
+    cells = _cells(
+        found.rows,
+        "accuracy",
+        lambda row: place_task(row["position"], row["plus_position"] if row["plus"] else None),
+    )
+    rows = [_row(*cell, "accuracy", mean_interval(by_seed)) for cell, by_seed in cells.items()]
+    positions = list(dict.fromkeys(row["position"] for row in found.rows))
+    for position in positions[1:]:
+        ours, base = place_task(position, None), place_task(positions[0], None)
+        for variant in ("QKV", "Q=K-V", "Q=K=V"):
+            metric = f"accuracy above {positions[0]} positions"
+            rows += _gap_row(cells, (variant, ours), (variant, base), metric)
+    for position, base_sharing in itertools.product(positions, ("Q=K-V", "Q=K=V")):
+        plus = f"({base_sharing})+"
+        for told, less in itertools.combinations(list(PLUS_TOLD)[::-1], 2):
+            other = (plus if less else base_sharing, place_task(position, less))
+            metric = f"accuracy above {PLUS_TOLD[less]}"
+            rows += _gap_row(cells, (plus, place_task(position, told)), other, metric)
+    return ResultTable("image_positions", found.about, tuple(rows))
+
+
+NO_PLACES: Final = "told no places"
+"""Ends the task's name where (X)+ is the control that leaves only its factor on the scores."""
+
+
+def _odd_one_out(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "odd_one_out"))
+    columns: dict[str, str | None] = {row["task"]: "set-anomaly" for row in found.rows}
+    cells = _cells(
+        found.rows,
+        "accuracy",
+        lambda row: row["task"] + ("" if row["plus_position"] == "index" else f", {NO_PLACES}"),
+    )
+    plain = {cell: by_seed for cell, by_seed in cells.items() if cell[1] in columns}
+    rows = _compared(plain, columns)
+    for (variant, task), by_seed in cells.items():
+        if task in columns:
+            continue
+        told = task.removesuffix(f", {NO_PLACES}")
+        base = variant.strip("()+")
+        rows.append(_row(variant, task, "accuracy", mean_interval(by_seed)))
+        rows += _gap_row(cells, (variant, task), (base, told), f"accuracy above {base}")
+        rows += _gap_row(cells, (variant, told), (variant, task), f"accuracy above {NO_PLACES}")
+    about = f"{found.about} The paper's figures are of CIFAR-100 and ResNet-34."
+    return ResultTable("odd_one_out", about, tuple(rows))
+
+
 TABLES: Final[Mapping[str, Callable[[Path | None], ResultTable]]] = MappingProxyType(
     {
         "four_tyings": _four_tyings,
         "head_sharing": _head_sharing,
         "synthetic": _synthetic,
         "recall": _recall,
+        "vision": _vision,
+        "image_positions": _image_positions,
+        "odd_one_out": _odd_one_out,
     }
 )
 """Name -> how the table is made from the results.
@@ -368,10 +545,13 @@ def result_table(name: str, results: str | PathLike[str] | None = None) -> Resul
 
 __all__: Sequence[str] = [
     "AVERAGE",
+    "NO_PLACES",
     "PAPER_TASKS",
+    "PLUS_TOLD",
     "TABLES",
     "ResultRow",
     "ResultTable",
+    "place_task",
     "relative_loss",
     "result_table",
     "synthetic_accuracy",

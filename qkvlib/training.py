@@ -12,12 +12,10 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -33,7 +31,8 @@ from qkvlib.checkpoint import CHECKPOINT_FILE, Checkpoint, RunError, RunState, f
 from qkvlib.config import ConfigError
 from qkvlib.models import Transformer, token_loss
 from qkvlib.records import RunRecord, cpu_name, versions
-from qkvlib.tasks import IGNORED, Task
+from qkvlib.tasks import IGNORED, Batch, Task
+from qkvlib.terminal import someone_watches
 
 
 class InterruptedRunError(KeyboardInterrupt):
@@ -186,7 +185,8 @@ def train(
         CheckpointError: If the checkpoint to resume from is damaged.
         InterruptedRunError: After Ctrl-C, once the checkpoint is safe.
     """
-    _check_fit(model, task)
+    if (problem := task.misfit(model.config)) is not None:
+        raise RunError(problem)
     folder = None if out is None else Path(out)
     identity = {
         "model": model.config.to_dict(),
@@ -209,7 +209,7 @@ def train(
                 return saved.record
 
     device = next(model.parameters()).device
-    tokens_per_step = config.batch_size * task.seq_len
+    tokens_per_step = config.batch_size * model.n_positions(task.batch(0, 1)[0])
     session = _Stopwatch()  # this session's training time, without evaluation and saving
     started, before = time.perf_counter(), state.seconds
     first_step = state.step
@@ -278,7 +278,6 @@ def train(
     return record
 
 
-@torch.inference_mode()
 def evaluate(model: Transformer, task: Task, *, batch_size: int = 32) -> dict[str, float]:
     """Measure a model on a task's held-out batches.
 
@@ -288,15 +287,32 @@ def evaluate(model: Transformer, task: Task, *, batch_size: int = 32) -> dict[st
         batch_size: Sequences at once.
 
     Returns:
-        Over the scored tokens: ``loss`` in nats per token, ``accuracy`` as share of them, and for
-        text ``bits_per_byte``.
+        As :func:`evaluate_batches`, and for text ``bits_per_byte``.
+    """
+    metrics = evaluate_batches(model, task.eval_batches(batch_size))
+    if task.bytes_per_token is not None:
+        metrics["bits_per_byte"] = metrics["loss"] / math.log(2) / task.bytes_per_token
+    return metrics
+
+
+@torch.inference_mode()
+def evaluate_batches(model: Transformer, batches: Iterable[Batch]) -> dict[str, float]:
+    """Measure a model on any batches.
+
+    Args:
+        model: The model; its train or eval mode is as before afterwards.
+        batches: Inputs and targets.
+
+    Returns:
+        Over the scored tokens, images or sets: ``loss`` in nats for each, ``accuracy`` as share of
+        them.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     loss, correct, count = 0.0, 0, 0
     try:
-        for inputs, targets in task.eval_batches(batch_size):
+        for inputs, targets in batches:
             logits = model(inputs.to(device))
             targets = targets.to(device)
             scored = int((targets != IGNORED).sum())
@@ -305,29 +321,7 @@ def evaluate(model: Transformer, task: Task, *, batch_size: int = 32) -> dict[st
             count += scored
     finally:
         model.train(was_training)
-    metrics = {"loss": loss / count, "accuracy": correct / count}
-    if task.bytes_per_token is not None:
-        metrics["bits_per_byte"] = metrics["loss"] / math.log(2) / task.bytes_per_token
-    return metrics
-
-
-def _check_fit(model: Transformer, task: Task) -> None:
-    config = model.config
-    if task.vocab_size > config.vocab_size:
-        raise RunError(
-            f"task {task.name} has {task.vocab_size} tokens, the model vocab_size="
-            f"{config.vocab_size}. Build the model with vocab_size={task.vocab_size}."
-        )
-    if task.seq_len > config.max_seq_len:
-        raise RunError(
-            f"task {task.name} has sequences of {task.seq_len}, the model max_seq_len="
-            f"{config.max_seq_len}. Lengthen the one or shorten the other."
-        )
-    if task.causal and not config.causal:
-        raise RunError(
-            f"task {task.name} asks for the next token, and a model with causal=False sees it. "
-            "Build the model with causal=True."
-        )
+    return {"loss": loss / count, "accuracy": correct / count}
 
 
 def _reached(config: TrainConfig, state: RunState) -> bool:
@@ -434,15 +428,6 @@ def _stop_between_steps() -> Iterator[Callable[[], bool]]:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def someone_watches() -> bool:
-    """Whether progress is worth showing: a notebook or a terminal, and not a CI job."""
-    if os.environ.get("CI") or os.environ.get("QKV_STATIC"):
-        return False
-    ipython = sys.modules.get("IPython")
-    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
-    return in_notebook or sys.stderr.isatty()
 
 
 @contextlib.contextmanager

@@ -64,7 +64,8 @@ def test_defaults_go_on_following_the_shape_unless_they_were_given() -> None:
     for other in (own.replace(d_model=64), own.replace(n_heads=8), own.replace(n_layers=2)):
         assert (other.head_dim, other.d_ff, other.n_kv_heads) == (6, 100, 2)
     assert plain.replace(n_heads=8, variant="MQA").n_kv_heads == 1
-    assert ModelConfig(**SHAPE | {"n_heads": 5}, head_dim=3).head_dim == 3
+    uneven = ModelConfig(**SHAPE | {"n_heads": 5}, head_dim=SHAPE["d_model"] // 5)
+    assert uneven.replace(n_layers=3).head_dim == uneven.head_dim  # given, since 5 does not divide
     assert plain.replace(out_proj=False).head_dim == 8
 
 

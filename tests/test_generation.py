@@ -149,7 +149,7 @@ def test_refusals_teach(prompt: torch.Tensor, arguments: dict, message: str) -> 
 
 
 def test_an_encoder_does_not_write() -> None:
-    with pytest.raises(GenerateError, match="causal=False"):
+    with pytest.raises(GenerateError, match="causal=True"):
         generate(build_model(BASE.replace(causal=False)), PROMPT, 3)
 
 

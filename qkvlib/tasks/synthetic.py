@@ -16,8 +16,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from qkvlib.config import StackConfig
 from qkvlib.sharing import unknown_name
-from qkvlib.tasks import IGNORED, Batch, TaskError, step_generator
+from qkvlib.tasks import IGNORED, Batch, TaskError, step_generator, token_misfit
 
 N_DIGITS: Final = 10
 
@@ -143,6 +144,10 @@ class SyntheticTask:
         draw = _draw_recall if self.name == "RECALL" else _draw_digits
         inputs = draw(n, self.seq_len, generator)
         return inputs, TASKS[self.name](inputs)
+
+    def misfit(self, config: StackConfig) -> str | None:
+        """Say why a model of this configuration cannot be trained on the task."""
+        return token_misfit(self, config)
 
     def batch(self, step: int, batch_size: int) -> Batch:
         """Return random lists, a pure function of (seed, step).

@@ -21,7 +21,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from qkvlib.tasks import Batch, TaskError, step_generator
+from qkvlib.config import StackConfig
+from qkvlib.tasks import Batch, TaskError, step_generator, token_misfit
 
 VOCAB_SIZE: Final = 256
 """Every value of a byte is a token."""
@@ -207,6 +208,10 @@ class TextTask:
     def _windows(self, split: Tensor, starts: Tensor) -> Batch:
         windows = split.unfold(0, self.seq_len + 1, 1)[starts].long()  # (B, T + 1)
         return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
+
+    def misfit(self, config: StackConfig) -> str | None:
+        """Say why a model of this configuration cannot be trained on the task."""
+        return token_misfit(self, config)
 
     def batch(self, step: int, batch_size: int) -> Batch:
         """Return training windows at random places, a pure function of (seed, step).

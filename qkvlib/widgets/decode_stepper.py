@@ -13,7 +13,7 @@ from torch import Tensor
 from qkvlib.accounting import format_bytes
 from qkvlib.cache import KVCache
 from qkvlib.config import ModelConfig
-from qkvlib.models import Transformer
+from qkvlib.models import GPT
 from qkvlib.passes import PassCost, pass_cost
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks.text import VOCAB_SIZE, encode
@@ -73,7 +73,7 @@ class DecodeStepper(CourseWidget):
     @classmethod
     def from_models(
         cls,
-        models: Sequence[Transformer],
+        models: Sequence[GPT],
         prompt: str,
         steps: int,
         *,
@@ -210,7 +210,7 @@ def _check_fit(config: ModelConfig, n_prompt: int, steps: int) -> None:
 
 @torch.inference_mode()
 def _record(
-    model: Transformer, prompt: Tensor, steps: int, temperature: float, seed: int
+    model: GPT, prompt: Tensor, steps: int, temperature: float, seed: int
 ) -> dict[str, Any]:
     """Make ``steps`` tokens twice, with a cache and without, and write down both."""
     config = model.config

@@ -10,7 +10,7 @@ from typing import Any, Final
 import traitlets
 
 from qkvlib.accounting import bytes_per_token, saved
-from qkvlib.config import ModelConfig, get_config
+from qkvlib.config import ModelConfig, StackConfig, get_config
 from qkvlib.paper import paper_figures
 from qkvlib.records import RunRecord, aggregate
 from qkvlib.sharing import SHARINGS, Variant, parse_sharing, parse_variant, unknown_name
@@ -38,13 +38,13 @@ class _Whole(traitlets.Int[int, int]):
 # ------------------------------------------------------------------------------ models and points
 
 
-def _row(name: str, detail: str, config: ModelConfig, **more: Any) -> dict[str, Any]:
+def _row(name: str, detail: str, config: StackConfig, **more: Any) -> dict[str, Any]:
     """What the view must know of one model: its shape, and the points measured on it."""
     row = {"name": name, "detail": detail, **{key: getattr(config, key) for key in _SHAPE}}
     return row | {"metric": "", "seeds": 0, "points": []} | more
 
 
-def _points(config: ModelConfig, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _points(config: StackConfig, costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Complete points by what follows from them: place, cache, and who is beaten by whom.
 
     Args:
@@ -190,7 +190,7 @@ class HeadSharing(CourseWidget):
         super().__init__(**state)
 
     @classmethod
-    def from_config(cls, config: ModelConfig, **state: Any) -> HeadSharing:
+    def from_config(cls, config: StackConfig, **state: Any) -> HeadSharing:
         """Make a picture of one model, of which nothing was measured.
 
         Args:
