@@ -75,6 +75,11 @@ from .experiments import (
     VisionRecipe as VisionRecipe,
     get_experiment as get_experiment,
 )
+from .fetch import (
+    FetchError as FetchError,
+    download as download,
+    unpack as unpack,
+)
 from .flow import (
     AsymmetryParts as AsymmetryParts,
     split_asymmetry as split_asymmetry,

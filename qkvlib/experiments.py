@@ -422,12 +422,6 @@ VISION_RECIPES: Final[Mapping[str, VisionRecipe]] = MappingProxyType(
         "fashion-mnist": VisionRecipe(
             model=_vit(28, 7, 1, 10), epochs=5, n_train=60_000, flip=True
         ),
-        "cifar10": VisionRecipe(
-            model=_vit(32, 4, 3, 10, 96), epochs=10, n_train=50_000, lr=1.5e-3, shift=3, flip=True
-        ),
-        "tiny-imagenet-20": VisionRecipe(
-            model=_vit(64, 8, 3, 20), epochs=20, n_train=10_000, shift=6, flip=True
-        ),
     }
 )
 """Set of images -> recipe, the same for every variant.

@@ -440,6 +440,16 @@ PLUS_TOLD: Final[Mapping[str | None, str]] = MappingProxyType(
 """What (X)+ is told of places -> how tables say it."""
 
 
+_POSITIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "none": "no positions",
+        "learned": "learned positions",
+        "sinusoidal": "1-D sinusoids",
+        "sinusoidal_2d": "2-D sinusoids",
+    }
+)
+
+
 def place_task(position: str, plus_position: str | None) -> str:
     """Name a row of table ``image_positions``: how a model is told where a patch is.
 
@@ -447,7 +457,7 @@ def place_task(position: str, plus_position: str | None) -> str:
         position: Positions added to the patches, as in :class:`~qkvlib.ViTConfig`.
         plus_position: What (X)+ is told; ``None`` without (X)+.
     """
-    return f"{position} positions, {PLUS_TOLD[plus_position]}"
+    return f"{_POSITIONS[position]}, {PLUS_TOLD[plus_position]}"
 
 
 def _image_positions(results: Path | None) -> ResultTable:
@@ -462,7 +472,7 @@ def _image_positions(results: Path | None) -> ResultTable:
     for position in positions[1:]:
         ours, base = place_task(position, None), place_task(positions[0], None)
         for variant in ("QKV", "Q=K-V", "Q=K=V"):
-            metric = f"accuracy above {positions[0]} positions"
+            metric = f"accuracy above {_POSITIONS[positions[0]]}"
             rows += _gap_row(cells, (variant, ours), (variant, base), metric)
     for position, base_sharing in itertools.product(positions, ("Q=K-V", "Q=K=V")):
         plus = f"({base_sharing})+"

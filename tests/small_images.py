@@ -220,14 +220,14 @@ def write_files(folder: Path, files: dict[str, bytes]) -> Path:
 
 def write_own_images(folder: Path, side: int = 8) -> Path:
     """A folder of one's own: cats and dogs, two for training and one for testing each."""
+    names = [
+        f"{part}/{label}/{i}.png"
+        for part, n in (("train", 2), ("test", 1))
+        for label in ("cat", "dog")
+        for i in range(n)
+    ]
     return write_files(
-        folder,
-        {
-            f"{part}/{label}/{i}.png": picture(hash((part, label, i)) % 1000, side, "PNG")
-            for part, n in (("train", 2), ("test", 1))
-            for label in ("cat", "dog")
-            for i in range(n)
-        },
+        folder, {name: picture(number, side, "PNG") for number, name in enumerate(names)}
     )
 
 
