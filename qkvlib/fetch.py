@@ -430,3 +430,48 @@ def _refused(archive: Path, name: str, why: str) -> FetchError:
         f"nothing of {archive} was unpacked, because {name!r} in it {why}. Archives of data have "
         "no need of that: do not trust this one, and delete it."
     )
+
+
+# Both
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file, and what is in it.
+
+    Attributes:
+        urls: The same file at one or more servers, which are tried in order.
+        md5: Its published MD5 sum.
+        size: Its length in bytes.
+        gives: The file or folder that it is unpacked to, below the folder for data.
+    """
+
+    urls: tuple[str, ...]
+    md5: str
+    size: int
+    gives: str
+
+    def fetch(self, folder: Path, mirrors: Sequence[str] = ()) -> Path:
+        """Download and unpack it, unless what it gives is there; then delete the file itself.
+
+        Args:
+            folder: The folder for data.
+            mirrors: Addresses of folders to be asked for the file instead of ``urls``, in order.
+
+        Returns:
+            What it gives.
+
+        Raises:
+            FetchError: If it cannot be fetched or unpacked; the message says why, and what to do.
+        """
+        given = folder / self.gives
+        if given.exists():
+            return given
+        name = self.urls[0].rpartition("/")[2]
+        urls = [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors] or self.urls
+        path = download(urls, given.parent / name, md5=self.md5, size=self.size)
+        unpack(path, given.parent)
+        if not given.exists():
+            raise FetchError(f"{path} was unpacked, but there is no {self.gives} in it.")
+        path.unlink()
+        return given

@@ -2,10 +2,10 @@
 
 Run it only to change them; what they hold is pinned by ``data/images/sources.json``, and a test
 compares. MNIST comes in its original files; of each digit a random share is taken, training images
-from the 60,000 and held-out ones from the 10,000. Fashion-MNIST comes as one list per class, training
-and test images together: in the only list that marks a seam, 1,000 stand before it and 6,000 after,
-so the first 1,000 of every class are kept apart here for held-out images, and a training image that
-equals one of them is left out.
+from the 60,000 and held-out ones from the 10,000. Fashion-MNIST comes as one list per class,
+training and test images together: in the only list that marks a seam, 1,000 stand before it and
+6,000 after, so the first 1,000 of every class are kept apart here for held-out images. From the
+small sets a training image that equals a held-out one is left out; the full ones keep all.
 
     python scripts/make_images.py             # writes data/images (needs npm)
 """

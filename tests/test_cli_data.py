@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from small_images import FileServer, publish, serving, write_own_images
 
 from qkvlib.cli import main
 from qkvlib.tasks import images as images_module
+
+from small_images import FileServer, publish, serving, write_own_images
 
 
 def qkv(*arguments: object) -> Result:
@@ -158,7 +159,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images_module, "download", stop)
+    monkeypatch.setattr("qkvlib.fetch.download", stop)
     result = qkv("fetch", "cifar10")
     assert result.exit_code == 130
     assert "what came is kept, and the same command goes on from there" in result.stderr

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from small_images import FileServer, serving, tarred, zipped
 
 from qkvlib import FetchError, download, unpack
 from qkvlib.fetch import CONNECTIONS
+
+from small_images import FileServer, serving, tarred, zipped
 
 DATA = bytes(range(256)) * 40
 MD5 = hashlib.md5(DATA).hexdigest()

@@ -20,21 +20,6 @@ import PIL.Image
 import pytest
 import safetensors.torch
 import torch
-from small_images import (
-    TINY_CLASSES,
-    FileServer,
-    cifar_files,
-    idx,
-    mnist_files,
-    picture,
-    publish,
-    resize_source,
-    serving,
-    tiny_imagenet_files,
-    write_files,
-    write_own_images,
-    zipped,
-)
 from torchvision import datasets
 
 from qkvlib import (
@@ -52,6 +37,22 @@ from qkvlib import (
     load_tiny_imagenet,
 )
 from qkvlib.tasks import images as images_module
+
+from small_images import (
+    TINY_CLASSES,
+    FileServer,
+    cifar_files,
+    idx,
+    mnist_files,
+    picture,
+    publish,
+    resize_source,
+    serving,
+    tiny_imagenet_files,
+    write_files,
+    write_own_images,
+    zipped,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = json.loads((ROOT / "data" / "images" / "sources.json").read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ from torch import Tensor
 from torchvision import datasets
 from tqdm import tqdm
 
-from qkvlib.fetch import FetchError, download, unpack
+from qkvlib.fetch import Archive, FetchError
 from qkvlib.paper import data_file
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks import TaskError
@@ -90,23 +90,6 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class ImageArchive:
-    """A file that a set of images is published in.
-
-    Attributes:
-        urls: The same file at one or more servers, which are tried in order.
-        md5: Its published MD5 sum.
-        size: Its length in bytes.
-        gives: The file or folder that it is unpacked to, below the data folder.
-    """
-
-    urls: tuple[str, ...]
-    md5: str
-    size: int
-    gives: str
-
-
-@dataclass(frozen=True)
 class ImageSource:
     """A set that the course knows by name.
 
@@ -125,7 +108,7 @@ class ImageSource:
     n_train: int
     n_test: int
     load: Callable[[Path], ImageSet]
-    archives: tuple[ImageArchive, ...] = ()
+    archives: tuple[Archive, ...] = ()
     copies: tuple[str, ...] = ()
 
     @property
@@ -498,9 +481,9 @@ _FASHION: Final = (
 _TINY_FOLDER: Final = "tiny-imagenet-200"
 
 
-def _idx_archives(kind: type[datasets.MNIST], sizes: Sequence[int]) -> tuple[ImageArchive, ...]:
+def _idx_archives(kind: type[datasets.MNIST], sizes: Sequence[int]) -> tuple[Archive, ...]:
     return tuple(
-        ImageArchive(
+        Archive(
             tuple(mirror + file for mirror in kind.mirrors),
             md5,
             size,
@@ -510,11 +493,11 @@ def _idx_archives(kind: type[datasets.MNIST], sizes: Sequence[int]) -> tuple[Ima
     )
 
 
-def _cifar_archive(kind: type[datasets.CIFAR10], size: int) -> ImageArchive:
-    return ImageArchive((kind.url,), kind.tgz_md5, size, kind.base_folder)
+def _cifar_archive(kind: type[datasets.CIFAR10], size: int) -> Archive:
+    return Archive((kind.url,), kind.tgz_md5, size, kind.base_folder)
 
 
-_TINY_ARCHIVE: Final = ImageArchive(
+_TINY_ARCHIVE: Final = Archive(
     ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
     "90528d7ca1a48142e341f4ef8d21d0de",
     248_100_043,
@@ -645,23 +628,10 @@ def fetch_images(
         return place
     with _alone_in(folder):
         for archive in source.archives:
-            _fetch_archive(archive, folder, mirrors)
+            archive.fetch(folder, mirrors)
     place = source.place(folder)
     assert place is not None  # every archive gave what it should
     return place
-
-
-def _fetch_archive(archive: ImageArchive, folder: Path, mirrors: Sequence[str]) -> None:
-    given = folder / archive.gives
-    if given.exists():
-        return
-    file_name = archive.urls[0].rpartition("/")[2]
-    urls = [f"{mirror.rstrip('/')}/{file_name}" for mirror in mirrors] or archive.urls
-    path = download(urls, given.parent / file_name, md5=archive.md5, size=archive.size)
-    unpack(path, given.parent)
-    if not given.exists():
-        raise FetchError(f"{path} was unpacked, but there is no {archive.gives} in it.")
-    path.unlink()
 
 
 @contextlib.contextmanager
