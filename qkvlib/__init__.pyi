@@ -76,6 +76,7 @@ from .experiments import (
     get_experiment as get_experiment,
 )
 from .fetch import (
+    Archive as Archive,
     FetchError as FetchError,
     download as download,
     unpack as unpack,
@@ -198,7 +199,6 @@ from .tasks.handmade import (
 )
 from .tasks.images import (
     IMAGE_SETS as IMAGE_SETS,
-    ImageArchive as ImageArchive,
     ImageSet as ImageSet,
     ImagesNotFoundError as ImagesNotFoundError,
     ImageSource as ImageSource,
