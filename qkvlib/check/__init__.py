@@ -11,8 +11,11 @@ from qkvlib.check.heads import grouped, kv_head
 from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
+from qkvlib.check.odd import least_alike, shuffle_gap
+from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
 from qkvlib.check.reversing import mirror_keys, stationary
+from qkvlib.check.seeing import patches
 from qkvlib.check.tying import symmetric, tie
 
 __all__ = [
@@ -20,13 +23,18 @@ __all__ = [
     "attention",
     "cache_bytes",
     "decode",
+    "grid_codes",
     "grouped",
+    "height",
     "holes",
     "kept",
     "kv_head",
+    "least_alike",
     "map_of",
     "mirror_keys",
+    "patches",
     "recall",
+    "shuffle_gap",
     "stationary",
     "symmetric",
     "tie",

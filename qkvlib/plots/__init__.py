@@ -13,25 +13,41 @@ from qkvlib.plots.curves import cache_growth, lines, loss_curves
 from qkvlib.plots.decoding import time_per_token
 from qkvlib.plots.flow import eigenvalue_plane, round_trips
 from qkvlib.plots.maps import asymmetry_dots, attention_grid
+from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
 from qkvlib.plots.tasks import task_differences, task_maps
+from qkvlib.plots.vision import (
+    FitChange,
+    confusions,
+    fit_changes,
+    mistaken_images,
+    patch_tokens,
+)
 
 __all__ = [
     "COLOURS",
     "GREY",
     "Figure",
+    "FitChange",
     "Measured",
     "asymmetry_dots",
     "attention_grid",
     "cache_growth",
+    "confusions",
+    "cut_images",
     "draws",
     "eigenvalue_plane",
     "finish",
+    "fit_changes",
     "intervals",
     "label",
     "lines",
     "loss_curves",
+    "mistaken_images",
     "pair_plane",
+    "patch_tokens",
+    "place_maps",
+    "place_tiles",
     "round_trips",
     "rounded",
     "task_differences",

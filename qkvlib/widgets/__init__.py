@@ -15,6 +15,9 @@ from qkvlib.widgets.claim_rater import ClaimRater
 from qkvlib.widgets.decode_stepper import DecodeStepper
 from qkvlib.widgets.head_sharing import HeadSharing
 from qkvlib.widgets.key_hull import KeyHull
+from qkvlib.widgets.odd_one_out import OddOneOut
+from qkvlib.widgets.patch_attention import PatchAttention
+from qkvlib.widgets.plus_grid import PlusGrid
 from qkvlib.widgets.symmetry_meter import SymmetryMeter
 from qkvlib.widgets.task_maps import TaskMaps
 
@@ -26,6 +29,9 @@ __all__ = [
     "DecodeStepper",
     "HeadSharing",
     "KeyHull",
+    "OddOneOut",
+    "PatchAttention",
+    "PlusGrid",
     "SymmetryMeter",
     "TaskMaps",
     "bundle_sources",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import os
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,8 @@ import torch
 import traitlets
 
 from qkvlib.widgets import AttentionLookup, base, static_html
+
+from in_node import find_node
 
 HERE = Path(__file__).parent
 
@@ -43,19 +42,6 @@ process.stdout.write(JSON.stringify(answers));
 @pytest.fixture(autouse=True)
 def _static(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QKV_STATIC", "1")  # comms would only take time
-
-
-def find_node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
 
 
 def some(count: int) -> list[AttentionLookup]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,8 @@ from qkvlib import (
 )
 from qkvlib.widgets import DecodeStepper, static_html
 from qkvlib.widgets.decode_stepper import LONGEST, glyph
+
+from in_node import find_node
 
 HERE = Path(__file__).parent
 PROMPT = "if x:\n"
@@ -69,19 +68,6 @@ def models() -> list[Transformer]:
 @pytest.fixture
 def stepper(models: list[Transformer]) -> DecodeStepper:
     return DecodeStepper.from_models(models, PROMPT, STEPS)
-
-
-def find_node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
 
 
 def test_the_page_adds_up_as_python_does(stepper: DecodeStepper) -> None:

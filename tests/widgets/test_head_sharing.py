@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import math
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,8 @@ from qkvlib.paper import paper_figures
 from qkvlib.records import RunRecord
 from qkvlib.stats import StatsError
 from qkvlib.widgets import HeadSharing, base, static_html
+
+from in_node import find_node
 
 HERE = Path(__file__).parent
 SHIFTS = {"QKV": 0.0, "GQA-2": 0.01, "MQA": 0.002, "Q-K=V": 0.1, "Q-GQA-2": 0.11, "Q-MQA": 0.12}
@@ -44,19 +43,6 @@ def runs() -> list[RunRecord]:
         for seed in range(3)
     ]
     return [*found, *(record("Q=K-V", seed, 2.2) for seed in range(3))]
-
-
-def find_node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
 
 
 # ------------------------------------------------------------------------------- the page's numbers

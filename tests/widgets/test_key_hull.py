@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import random
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,8 @@ import traitlets
 from qkvlib import SHARINGS, hull_distance
 from qkvlib.widgets import KeyHull, base, static_html
 from qkvlib.widgets.key_hull import MOST, NEAR, REACH, TOUCH
+
+from in_node import find_node
 
 HERE = Path(__file__).parent
 DIAMOND = [[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0], [0.0, -2.0]]
@@ -39,16 +38,7 @@ def static(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
+    return find_node()
 
 
 def widgets(count: int) -> list[KeyHull]:

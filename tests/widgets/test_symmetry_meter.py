@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import os
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,10 @@ import traitlets
 from qkvlib import asymmetry, split_asymmetry
 from qkvlib.widgets import SymmetryMeter, base, static_html
 
+from in_node import find_node
+
 HERE = Path(__file__).parent
 VARIANTS = ["QKV", "Q=K-V", "(Q=K-V)+"]
-
-
-def find_node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +16,25 @@ from qkvlib.task_maps import pack_map, unpack_map
 from qkvlib.widgets import TaskMaps, base, static_html
 from qkvlib.widgets.task_maps import accuracy_text
 
+from in_node import in_page
+
 HERE = Path(__file__).parent
-
-
-def find_node() -> str:
-    """The path of node: on PATH, or the one that Playwright brings; tests skip without it."""
-    found = shutil.which("node")
-    driver = importlib.util.find_spec("playwright")
-    if found is None and driver is not None and driver.origin is not None:
-        found = shutil.which("node", path=str(Path(driver.origin).parent / "driver"))
-    if found is None:
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail("no node (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip("no node: install Node.js 20 or later")
-    return found
-
-
-def in_page(script: str, data: Any) -> Any:
-    """Run a script against the widget's module with `data`, and return what it makes of it."""
-    text = (
-        f"import {{ load }} from {json.dumps((HERE / 'load.mjs').as_uri())};"
-        "import { readFileSync } from 'node:fs';"
-        "const view = await load('task_maps'); const data = JSON.parse(readFileSync(0, 'utf8'));"
-        f"console.log(JSON.stringify({script}))"
-    )
-    run = subprocess.run(
-        [find_node(), "--input-type=module", "-e", text],
-        input=json.dumps(data), capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    return json.loads(run.stdout)
 
 
 def test_the_page_reads_the_maps_that_python_wrote() -> None:
     dice = torch.Generator().manual_seed(0)
     maps = [torch.randn(16, 16, generator=dice).mul(scale).softmax(-1) for scale in (0, 1, 5, 50)]
     texts = [pack_map(each) for each in [*maps, torch.eye(16)]]
-    found = in_page("data.map((text) => view.unpack(text, 16))", texts)
+    found = in_page("task_maps", "data.map((text) => view.unpack(text, 16))", texts)
     for text, rows in zip(texts, found, strict=True):
         assert torch.allclose(torch.tensor(rows).float(), unpack_map(text, 16), atol=1e-7)
 
 
 def test_the_page_writes_accuracies_as_python_does() -> None:
     cases = [[1.0, 1.0], [0.8845, 0.9443, 0.91235], [0.5], [1 / 3, 2 / 3], [0.0, 1.0, 0.0625]]
-    assert in_page("data.map(view.accuracyText)", cases) == [accuracy_text(c) for c in cases]
+    assert in_page("task_maps", "data.map(view.accuracyText)", cases) == [
+        accuracy_text(c) for c in cases
+    ]
 
 
 def test_the_state_is_complete_and_small() -> None:

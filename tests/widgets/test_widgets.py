@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +28,8 @@ from qkvlib.widgets import (
     static_html,
 )
 
+from in_node import find_node
+
 HERE = Path(__file__).parent
 MODULES = [
     "attention_lookup",
@@ -38,36 +38,18 @@ MODULES = [
     "decode_stepper",
     "head_sharing",
     "key_hull",
+    "odd_one_out",
+    "patch_attention",
+    "plus_grid",
     "symmetry_meter",
     "task_maps",
 ]
 ROOT = HERE.parents[1]
 
 
-def find_node() -> str | None:
-    """The path of node: on PATH, or the one that Playwright brings along."""
-    found = shutil.which("node")
-    if found is None:
-        driver = importlib.util.find_spec("playwright")
-        if driver is not None and driver.origin is not None:
-            folder = Path(driver.origin).parent / "driver"
-            found = shutil.which("node", path=str(folder))
-    return found
-
-
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The path of node; tests are skipped without it, or fail where nothing may be skipped."""
-    found = find_node()
-    if found is None:
-        reason = (
-            "no node: install Node.js 20 or later (Debian, Ubuntu: apt-get install nodejs), "
-            "or pip install playwright, which brings one"
-        )
-        if os.environ.get("QKV_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{reason} (QKV_REQUIRE_BROWSER=1 makes this a failure)", pytrace=False)
-        pytest.skip(reason)
-    return found
+    return find_node()
 
 
 # ------------------------------------------------------------------------------- the page's numbers
