@@ -21,7 +21,7 @@ from qkvlib.experiments import SIX_VARIANTS, VISION, VISION_RECIPES
 from qkvlib.paper import PaperFigure, data_file, paper_figures
 from qkvlib.records import Rows, aggregate, load_records, load_rows
 from qkvlib.sharing import parse_variant, unknown_name
-from qkvlib.stats import MIN_RUNS, Interval, mean_interval, paired_difference
+from qkvlib.stats import MIN_RUNS, Interval, Verdict, mean_interval, paired_difference
 from qkvlib.tasks.synthetic import TASKS
 from qkvlib.text_table import aligned, markdown
 
@@ -56,6 +56,17 @@ class ResultRow:
     high: float | None
     n: int
     paper: float | None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of a difference that is good or bad: ``"better"`` or ``"worse"`` only where the interval
+        leaves out zero. ``None`` for a number that is no such difference."""
+        sign = {"accuracy above": 1, "loss above": -1}.get(" ".join(self.metric.split()[:2]))
+        if sign is None or self.low is None or self.high is None:
+            return None
+        if self.low <= 0 <= self.high:
+            return "cannot tell"
+        return "better" if sign * self.low > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ class ResultTable:
         return {"table": self.name, "rows": [asdict(row) for row in self.rows]}
 
     def to_text(self) -> str:
-        """Return a block per metric, variants down and tasks across; the paper in brackets."""
+        """Return a block per metric, variants by tasks, the more of the two down; the paper in
+        brackets."""
         blocks = [f"{metric}\n{aligned(self._grid(metric))}" for metric in self.metrics()]
         return "\n\n".join([self._head(), *blocks])
 
@@ -103,20 +115,28 @@ class ResultTable:
 
     def _head(self) -> str:
         note = " [In brackets: the paper.]" if any(r.paper is not None for r in self.rows) else ""
-        return f"{self.about} Mean ± half of the 95 % interval over runs.{note}"
+        words = (
+            " A difference is called better or worse where its interval leaves out zero."
+            if any(row.verdict for row in self.rows)
+            else ""
+        )
+        return f"{self.about} Mean ± half of the 95 % interval over runs.{note}{words}"
 
     def _grid(self, metric: str) -> list[list[str]]:
         rows = [row for row in self.rows if row.metric == metric]
         tasks = list(dict.fromkeys(row.task for row in rows))
         variants = list(dict.fromkeys(row.variant for row in rows))
         cells = {(row.variant, row.task): _cell(row) for row in rows}
-        return [
+        grid = [
             ["", *tasks],
             *(
                 [parse_variant(v).both_forms, *(cells.get((v, t), "") for t in tasks)]
                 for v in variants
             ),
         ]
+        if len(tasks) > len(variants):  # a screen has more room down than across
+            return [list(column) for column in zip(*grid, strict=True)]
+        return grid
 
 
 def _cell(row: ResultRow) -> str:
@@ -124,12 +144,16 @@ def _cell(row: ResultRow) -> str:
         ours = "not by all"
     else:
         half = (row.high - row.low) / 2
+        if half == 0 and row.mean == int(row.mean):  # a count, the same in every run
+            return f"{row.mean:,.0f}"
         digits = 0 if max(abs(row.mean), half) >= 20 else 2 if abs(row.mean) >= 2 else 3
         if math.isclose(row.mean, (row.low + row.high) / 2, abs_tol=1e-9):
             ours = f"{row.mean:.{digits}f} ± {half:.{digits}f}"
         else:  # a share has no interval beyond 0 and 1
             ours = f"{row.mean:.2f} ({row.low:.2f}–{row.high:.2f})"
-    return ours if row.paper is None else f"{ours} [{row.paper:.3g}]"
+    if row.paper is not None:
+        ours += f" [{row.paper:.3g}]"
+    return ours if row.verdict in (None, "cannot tell") else f"{ours} {row.verdict}"
 
 
 def _row(

@@ -139,6 +139,40 @@ def test_cells_show_the_paper_s_figure() -> None:
     assert table.to_text().startswith("About. Mean ± half of the 95 % interval")
 
 
+def test_verdicts_are_of_differences_and_by_intervals() -> None:
+    def verdict(metric: str, low: float | None, high: float | None) -> str | None:
+        return ResultRow("Q-K=V", "a", metric, low, low, high, 5, None).verdict
+
+    assert verdict("accuracy above QKV", 0.1, 0.2) == "better"
+    assert verdict("accuracy above QKV", -0.2, -0.1) == "worse"
+    assert verdict("loss above QKV, %", 0.1, 0.2) == "worse"
+    assert verdict("loss above QKV, %", -0.2, -0.1) == "better"
+    assert verdict("accuracy above Q=K=V", 0.0, 0.2) == "cannot tell"
+    assert verdict("accuracy", 0.1, 0.2) is None
+    assert verdict("accuracy above QKV", None, None) is None
+    rows = (
+        ResultRow("QKV", "a", "parameters", 104_970, 104_970, 104_970, 3, None),
+        ResultRow("Q-K=V", "a", "accuracy above QKV", -0.2, -0.3, -0.1, 3, None),
+        ResultRow("Q-K=V", "b", "accuracy above QKV", 0.1, -0.3, 0.5, 3, None),
+    )
+    text = ResultTable("x", "About.", rows).to_text()
+    assert "104,970\n" in text
+    assert "-0.200 ± 0.100 worse" in text
+    assert "0.100 ± 0.400\n" in text + "\n"
+    assert "called better or worse" in text
+
+
+def test_the_longer_axis_goes_down() -> None:
+    rows = tuple(
+        ResultRow(variant, task, "accuracy", 0.5, 0.4, 0.6, 3, None)
+        for variant in ("QKV", "Q-K=V")
+        for task in ("one", "two", "three")
+    )
+    lines = ResultTable("x", "About.", rows).to_text().splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["one", "two", "three"]
+    assert "Q-K=V (Q, K=V)" in lines[-4]
+
+
 def test_text_tables() -> None:
     rows = [["a", "bb"], ["ccc", "d"]]
     assert aligned(rows) == "a    bb\nccc   d"
