@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from qkvlib.config import ModelConfig
+    from qkvlib.config import StackConfig
     from qkvlib.records import RunRecord
     from qkvlib.tasks import Task
     from qkvlib.tasks.images import ImageSet
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound="StackConfig")
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -147,7 +148,7 @@ def _training_options(command: F) -> F:
         click.option("--n-heads", type=int, help="Query heads."),
         click.option("--d-ff", type=int, help="Width of the MLP.  [default: 4 x --d-model]"),
         click.option("--dropout", type=float, default=0.0, show_default=True),
-        click.option("--batch-size", default=16, show_default=True, help="Sequences a step."),
+        click.option("--batch-size", default=16, show_default=True, help="Inputs a step."),
         click.option("--lr", default=2e-3, show_default=True, help="Highest learning rate."),
         click.option("--eval-every", default=100, show_default=True, help="Steps between."),
         click.option("--save-every", default=100, show_default=True, help="Steps between."),
@@ -219,6 +220,68 @@ def synthetic(task_name: str, length: int, seed: int, threads: int | None, **opt
     _train(_shape(shape, options), task, seed, **options)
 
 
+@train.command()
+@click.argument("name", metavar="NAME")
+@click.option("--patch-size", type=int, help="Side of a patch, in pixels.  [default: a quarter]")
+@click.option("--image-size", type=int, help="Of a folder of your own: scale to this side.")
+@click.option(
+    "--shift",
+    default=0,
+    show_default=True,
+    help="Most pixels to move images by.",
+)
+@click.option("--flip", is_flag=True, help="Mirror training images half of the time.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes, in place of --steps.")
+@click.option("--steps", default=1000, show_default=True, help="Updates.")
+@_training_options
+def images(
+    name: str,
+    patch_size: int | None,
+    image_size: int | None,
+    shift: int,
+    flip: bool,
+    epochs: int | None,
+    seed: int,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Train a vision transformer on NAME: a set that qkv data list shows, or a folder."""
+    _set_threads(threads)
+    from qkvlib.config import ViTConfig
+    from qkvlib.tasks.images import IMAGE_SETS, image_folder
+    from qkvlib.tasks.vision import VisionTask
+
+    own = name not in IMAGE_SETS and Path(name).is_dir()
+    found = image_folder(name, image_size=image_size) if own else name
+    task = VisionTask(found, seed=seed, shift=shift, flip=flip)
+    if epochs is not None:
+        options["steps"] = epochs * task.steps_per_epoch(options["batch_size"])
+    side = task.images.image_size
+    shape = ViTConfig(
+        d_model=64, n_layers=2, n_heads=4, image_size=side, patch_size=patch_size or side // 4,
+        n_channels=task.images.n_channels, n_classes=task.n_classes,
+    )  # fmt: skip
+    _train(_shape(shape, options), task, seed, **options)
+
+
+@train.command()
+@click.argument("name", metavar="NAME")
+@click.option("--set-size", default=10, show_default=True, help="Images in a set.")
+@click.option("--steps", default=1000, show_default=True, help="Updates.")
+@_training_options
+def sets(name: str, set_size: int, seed: int, threads: int | None, **options: Any) -> None:
+    """Train a set encoder to find the odd one out among images of NAME, see qkv data list."""
+    _set_threads(threads)
+    from qkvlib.config import SetConfig
+    from qkvlib.tasks.anomaly import SetTask
+
+    task = SetTask(name, seed=seed, set_size=set_size)
+    shape = SetConfig(
+        d_model=64, n_layers=2, n_heads=4, n_features=task.n_features, max_seq_len=set_size
+    )
+    _train(_shape(shape, options), task, seed, **options)
+
+
 def _set_threads(threads: int | None) -> None:
     """Set what OpenMP reads when PyTorch is first imported."""
     if threads is not None:
@@ -233,7 +296,7 @@ def _set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _shape(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:
+def _shape(config: C, options: dict[str, Any]) -> C:
     """Apply the options that shape the model, and take them out of ``options``."""
     from qkvlib.config import ConfigError
     from qkvlib.sharing import parse_variant
@@ -254,7 +317,7 @@ def _shape(config: ModelConfig, options: dict[str, Any]) -> ModelConfig:
 
 
 def _train(
-    config: ModelConfig,
+    config: StackConfig,
     task: Task,
     seed: int,
     *,
@@ -267,7 +330,7 @@ def _train(
     from qkvlib.training import TrainConfig, train as run
 
     if out is None:
-        out = Path("runs") / f"{task.name}-{config.variant.name}-seed-{seed}"
+        out = Path("runs") / f"{task.name}-{config.variant.name}-seed-{seed}".replace(" ", "-")
     model = build_model(config, seed=seed)
     record = run(model, task, TrainConfig(seed=seed, **training), out=out, resume=resume)
     if as_json:
@@ -278,21 +341,26 @@ def _train(
             click.echo(f'\nLet it write: qkv generate --checkpoint {out} --prompt "def "')
 
 
+_COUNTED = {"tokens": ("token", "token"), "image": ("image", "position"), "set": ("set", "element")}
+"""Kind of model -> what it gives one answer for, and what attention runs over."""
+
+
 def _summary(record: RunRecord, out: Path) -> str:
     from qkvlib.accounting import format_bytes
 
+    answer, position = _COUNTED[record.config.kind]
     rows = [
         ("run", str(out)),
         ("variant", f"{record.variant.name} {record.variant.tuple_form}"),
-        ("held-out loss", f"{record.metrics['loss']:.4f} nats per token"),
+        ("held-out loss", f"{record.metrics['loss']:.4f} nats per {answer}"),
     ]
     if "bits_per_byte" in record.metrics:
         rows.append(("bits per byte", f"{record.metrics['bits_per_byte']:.4f}"))
-    rows.append(("accuracy", f"{100 * record.metrics['accuracy']:.2f} % of tokens"))
+    rows.append(("accuracy", f"{100 * record.metrics['accuracy']:.2f} % of {answer}s"))
     rows.append(("parameters", f"{record.n_params:,}"))
     for dtype, size in record.cache_bytes_per_token.items():
         rows.append((f"cache per token, {dtype}", format_bytes(size)))
-    rows.append(("speed", f"{record.tokens_per_second:,.0f} tokens/s"))
+    rows.append(("speed", f"{record.tokens_per_second:,.0f} {position}s/s"))
     rows.append(("time", f"{record.seconds:.1f} s"))
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in rows)

@@ -18,6 +18,8 @@ from qkvlib.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from qkvlib.cli import main
 from qkvlib.records import RunRecord
 
+from small_images import write_own_images
+
 TINY = (
     "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--max-seq-len", "16",
     "--steps", "6", "--batch-size", "2",
@@ -160,6 +162,31 @@ def test_train_synthetic(tmp_path: Path) -> None:
     assert "qkv generate" not in result.stdout
 
 
+def test_train_images(tmp_path: Path) -> None:
+    own = write_own_images(tmp_path / "pets")
+    record = qkv_json("train", "images", own, "--image-size", 12, "--flip", "--epochs", 3,
+                      "--batch-size", 2, "--sharing", "(Q=K=V)+", "--out", tmp_path / "r",
+                      )  # fmt: skip
+    assert record["task"]["name"] == "pets"
+    assert record["training"]["steps"] == 6
+    model = record["model"]
+    assert (model["image_size"], model["patch_size"], model["n_classes"]) == (12, 3, 2)
+    assert (model["plus_channels"], model["plus_position"]) == (10, "grid")
+    result = qkv("train", "images", own, "--steps", 2, "--out", tmp_path / "p")
+    assert "nats per image" in result.stdout
+    assert "% of images" in result.stdout
+    assert "cache" not in result.stdout
+
+
+def test_train_sets(tmp_path: Path) -> None:
+    result = qkv("train", "sets", "mnist-small", "--steps", 2, "--batch-size", 4, "--set-size", 5,
+                 "--sharing", "Q=K-V", "--out", tmp_path / "s")  # fmt: skip
+    assert "nats per set" in result.stdout
+    record = RunRecord.load(tmp_path / "s")
+    assert record.model["n_features"] == 64
+    assert record.task["set_size"] == 5
+
+
 def test_sweep_and_table(tmp_path: Path) -> None:
     runs, results = tmp_path / "runs", tmp_path / "results"
     where = ["--runs", runs, "--results", results]
@@ -187,7 +214,7 @@ def test_sweep_and_table(tmp_path: Path) -> None:
 
 def test_tables_for_people() -> None:
     text = qkv("table", "four_tyings").stdout
-    assert re.search(r"^Q-K=V \(Q, K=V\) +\d\.\d\d ± \d\.\d\d \[1\.89\]$", text, re.MULTILINE)
+    assert re.search(r"^Q-K=V \(Q, K=V\) +\d\.\d\d ± \d\.\d\d \[1\.89\] worse$", text, re.MULTILINE)
     assert "| Q-K=V (Q, K=V) |" in qkv("table", "four_tyings", "--markdown").stdout
 
 
@@ -238,6 +265,9 @@ def test_mistakes_are_answered(run_folder: Path, text_file: Path, tmp_path: Path
     assert "causal" in refused(*text, "--sharing", "(Q=K-V)+")
     assert "Did you mean 'REVERSE'" in refused("train", "synthetic", "revers", *out)
     assert "must be even" in refused("train", "synthetic", "SWAP", "--length", 5, *out)
+    assert "Did you mean 'mnist'" in refused("train", "images", "mnits", *out)
+    assert "does not divide" in refused("train", "images", "mnist-small", "--patch-size", 5, *out)
+    assert "is not on this machine" in refused("train", "sets", "cifar100", *out)
     assert "Did you mean 'synthetic'" in refused("sweep", "sythetic")
     assert "no run of recall is called 'x'" in refused("sweep", "recall", "--only", "x")
     assert "Did you mean 'recall'" in refused("table", "recal")

@@ -342,7 +342,9 @@ def test_own_images_of_any_shape_become_squares(own: Path) -> None:
     assert images.train_images.shape == (4, 3, 6, 6)
     assert bool((images.train_images[0] == 255).all())
     assert torch.equal(images.test_images[0], images.train_images[0])
-    assert "10 x 6 pixels, but this set has 8 x 8" in refused(image_folder, own, image_size=8)
+    assert "10 x 6 pixels, but this set has 8 x 8" in refused(
+        image_folder, own, image_size=8, resize=False
+    )
 
 
 def test_a_photograph_is_turned_as_the_camera_was(own: Path) -> None:

@@ -237,7 +237,7 @@ def _load_cifar(name: str, place: Path) -> ImageSet:
     """Read CIFAR as torchvision keeps it, or a copy with a folder for each class."""
     kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
     if place.name == name:
-        return image_folder(place, name=name, image_size=32)
+        return image_folder(place, name=name, image_size=32, resize=False)
     try:
         train, test = (kind(str(place.parent), train=train) for train in (True, False))
     except (RuntimeError, OSError) as error:  # it compares MD5 sums before it reads
@@ -347,7 +347,11 @@ def _words(folder: Path, wnids: Sequence[str]) -> tuple[str, ...]:
 
 
 def image_folder(
-    folder: str | PathLike[str], *, name: str | None = None, image_size: int | None = None
+    folder: str | PathLike[str],
+    *,
+    name: str | None = None,
+    image_size: int | None = None,
+    resize: bool = True,
 ) -> ImageSet:
     """Read images of your own: a folder for training, one for testing, in each one for each class.
 
@@ -357,8 +361,8 @@ def image_folder(
     Args:
         folder: The folder that holds both.
         name: Name of the set; that of the folder unless told.
-        image_size: Side in pixels. Images of another size are refused, unless it is ``None``: then
-            every image is cut to its middle square and scaled to the side of the first.
+        image_size: Side in pixels; ``None`` takes the shorter side of the first image.
+        resize: Whether an image of another size is cut to its middle square and scaled, or refused.
 
     Raises:
         TaskError: If a folder or class is missing, a file is not an image, or an image has another
@@ -390,7 +394,10 @@ def image_folder(
         )
     train, test = parts
     source = _which_copy(folder, "a folder for each class")
-    return _image_set(name or folder.name, source, classes, train, test, image_size)
+    size = min(_opened(train[0][0]).size) if image_size is None else image_size
+    if size < 1:
+        raise TaskError(f"image_size={image_size}: expected a side of at least 1 pixel.")
+    return _image_set(name or folder.name, source, classes, train, test, size, resize=resize)
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -413,11 +420,10 @@ def _image_set(
     classes: tuple[str, ...],
     train: Sequence[tuple[Path, int]],
     test: Sequence[tuple[Path, int]],
-    image_size: int | None,
+    image_size: int,
+    *,
+    resize: bool = False,
 ) -> ImageSet:
-    resize = image_size is None
-    if image_size is None:
-        image_size = min(_opened(train[0][0]).size)
     bar = tqdm(
         total=len(train) + len(test),
         desc=f"reading {name}",
