@@ -144,7 +144,7 @@ img { display: block; width: 100%; height: auto; }
 .card[aria-disabled="true"]:hover { border-color: var(--line); }
 .card.odd, .card.odd:hover { border-color: var(--good); background: var(--chosen); }
 .card.missed, .card.missed:hover { border-color: var(--bad); border-style: dashed; }
-.card small { min-height: 19px; white-space: nowrap; font-weight: 600; }
+.card small { min-height: 19px; font-weight: 600; line-height: 1.2; }
 .card.odd small { color: var(--good); }
 .card.missed small { color: var(--bad); }
 

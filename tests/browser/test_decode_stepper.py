@@ -114,7 +114,7 @@ def test_prefill_is_alike_and_decoding_is_not(
     weights = recorded["runs"][0]["weight_bytes"]
     assert f"{weights:,}" in read.nth(1).inner_text()
     assert f"{weights + second['read']:,}" in read.nth(1).inner_text()
-    assert page.get_by_text(f"holds {second['held']:,} bytes").is_visible()
+    assert page.get_by_text(f"of 1 token, holds {second['held']:,} bytes").is_visible()
     likeliest = page.get_by_role("table", name="Likeliest next tokens")
     assert likeliest.locator("tr.taken th").inner_text() == second["token"]
     assert page.problems == []
@@ -175,7 +175,7 @@ def test_with_k_equal_v_the_values_leave(
     assert page.get_by_text("V is K", exact=True).count() == 2
     both = [run["steps"][5]["held"] for run in recorded["runs"]]
     assert both[0] == 2 * both[1]
-    assert page.get_by_text(f"holds {both[1]:,} bytes").is_visible()
+    assert page.get_by_text(f"of 1 token, holds {both[1]:,} bytes").is_visible()
     assert at(page) == 6
     assert len(cells(page, 1, "K")) == len(PROMPT) + 5
 

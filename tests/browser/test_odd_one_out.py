@@ -132,7 +132,7 @@ def test_answers_and_the_tally(game: Callable[..., Any], widget: OddOneOut) -> N
     page.locator(".card").nth(missed).click()
     page.locator(".cell").first.wait_for()
     assert page.locator(".card.missed small").inner_text() == "yours ✗"
-    assert page.locator(".asks .bad").inner_text() == "Not that one:"
+    assert page.locator(".asks .bad").inner_text().strip() == "Not that one:"
     rows = page.locator(".answers .row")
     assert rows.count() == 2 + len(VARIANTS)
     assert "picks" in rows.nth(1).inner_text()
