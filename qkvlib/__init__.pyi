@@ -171,9 +171,12 @@ from .sweep import (
     run_jobs as run_jobs,
 )
 from .tables import (
+    NO_PLACES as NO_PLACES,
+    PLUS_TOLD as PLUS_TOLD,
     TABLES as TABLES,
     ResultRow as ResultRow,
     ResultTable as ResultTable,
+    place_task as place_task,
     result_table as result_table,
     synthetic_accuracy as synthetic_accuracy,
 )

@@ -18,7 +18,15 @@ from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
 from qkvlib.records import RunRecord, aggregate, load_records
 from qkvlib.sharing import SHARINGS, parse_variant
 from qkvlib.stats import Verdict, paired_difference
-from qkvlib.tables import AVERAGE, ResultRow, ResultTable, result_table
+from qkvlib.tables import (
+    AVERAGE,
+    NO_PLACES,
+    PLUS_TOLD,
+    ResultRow,
+    ResultTable,
+    place_task,
+    result_table,
+)
 
 Outcome = Literal["holds", "holds in part", "does not hold", "cannot tell", "not tested yet"]
 
@@ -76,20 +84,28 @@ def _rows(table: ResultTable, task: str, metric: str) -> list[ResultRow]:
     return [row for row in table.rows if (row.task, row.metric) == (task, metric)]
 
 
+def _gaps(table: ResultTable) -> list[ResultRow]:
+    """Every difference in accuracy from QKV, of any task."""
+    return [row for row in table.rows if row.metric == GAP]
+
+
 # The abstract
 
 
 def _on_par() -> _Result:
     encoders = _rows(result_table("synthetic"), AVERAGE, GAP)
+    seen = [row for name in ("vision", "odd_one_out") for row in _gaps(result_table(name))]
     texts = _rows(result_table("four_tyings"), "text", COST)
-    worse = [row for row in encoders if _sign(row) < 0] + [row for row in texts if _sign(row) > 0]
-    everything = len(encoders) + len(texts)
+    accurate = encoders + seen
+    worse = [row for row in accurate if _sign(row) < 0] + [row for row in texts if _sign(row) > 0]
+    everything = len(accurate) + len(texts)
     return _Result(
         "Six encoders over a grid of settings on the paper's five synthetic tasks, accuracy after "
-        "a small fixed budget; four small GPTs on text. Same seeds and batches for all. Vision is "
-        "yet to come.",
+        "a small fixed budget; six vision transformers on each set of images, six set encoders on "
+        "odd-one-out; four small GPTs on text. Same seeds and batches for all.",
         (
             *(f"synthetic average, accuracy above QKV: {_beside(row)}" for row in encoders),
+            *(f"{row.task}, accuracy above QKV: {_beside(row)}" for row in seen),
             *(f"text, loss above QKV: {_beside(row, ' %')}" for row in texts),
             f"{len(worse)} of these {everything} comparisons leave out zero on the bad side.",
         ),
@@ -229,6 +245,74 @@ def _diagonal() -> _Result:
     )
 
 
+def _tiny_imagenet() -> _Result:
+    table = result_table("vision")
+    task, overfit = "tiny-imagenet-20", "accuracy on training images less held-out, above QKV"
+    one = table.find("Q=K=V", task, GAP)
+    lines = [f"accuracy above QKV: {_beside(row)}" for row in _rows(table, task, GAP)]
+    lines += [f"overfit above QKV: {_beside(row)}" for row in _rows(table, task, overfit)]
+    outcomes: dict[int, Outcome] = {1: "holds", 0: "cannot tell", -1: "does not hold"}
+    return _Result(
+        "Small vision transformers on 20 of TinyImageNet's 200 classes; overfit is the accuracy on "
+        "training images less that on held-out ones.",
+        tuple(lines),
+        outcomes[_sign(one)],
+    )
+
+
+def _odd_one_out() -> _Result:
+    table = result_table("odd_one_out")
+    lines, signs, beyond = [], [], []
+    for row in table.rows:
+        plus = row.variant.endswith("+")
+        if plus and row.metric == f"accuracy above {row.variant.strip('()+')}":
+            if row.task.endswith(NO_PLACES):
+                lines.append(f"{row.task}, accuracy above the same without (X)+: {_beside(row)}")
+            else:
+                signs.append(_sign(row))
+                lines.append(f"{row.task}, accuracy above the same without (X)+: {_beside(row)}")
+        if plus and row.metric == f"accuracy above {NO_PLACES}":
+            beyond.append(_sign(row))
+            lines.append(f"{row.task}, accuracy above (X)+ told no places: {_beside(row)}")
+    better = sum(sign > 0 for sign in signs)
+    lines.append(
+        f"(X)+ is better than the same without it in {better} of {len(signs)} comparisons, and "
+        f"better than (X)+ told no places in {sum(sign > 0 for sign in beyond)} of {len(beyond)}."
+    )
+    return _Result(
+        "Set encoders on features of a frozen encoder, with (X)+, without it, and with (X)+ told "
+        "no places, which leaves only its factor on the scores. The odd image stands at a random "
+        "place, so places carry no information.",
+        tuple(lines),
+        "holds"
+        if better == len(signs)
+        else "holds in part"
+        if better
+        else "does not hold"
+        if min(signs) < 0
+        else "cannot tell",
+    )
+
+
+def _plus_in_images() -> _Result:
+    table = result_table("image_positions")
+    told = place_task("learned", "grid")
+    lines, signs = [], []
+    for base in ("Q=K-V", "Q=K=V"):
+        for less in (None, "none", "index"):
+            metric = f"accuracy above {PLUS_TOLD[less]}"
+            row = table.find(f"({base})+", told, metric)
+            lines.append(f"{metric}: {_beside(row)}")
+            if less is None:
+                signs.append(_sign(row))
+    return _Result(
+        "Vision transformers with learned positions on the embedded clothes, (X)+ told (row, col), "
+        "beside the same without it, with its factor only, and told numbers in reading order.",
+        tuple(lines),
+        "does not hold" if min(signs) < 0 or max(signs) > 0 else "cannot tell",
+    )
+
+
 def _heads_are_cheaper() -> _Result:
     records = [
         record
@@ -272,6 +356,9 @@ _TESTS: Final[Mapping[str, Callable[[], _Result]]] = MappingProxyType(
         "plus-term": _plus,
         "diagonal": _diagonal,
         "heads-are-cheaper": _heads_are_cheaper,
+        "one-projection": _tiny_imagenet,
+        "odd-one-out": _odd_one_out,
+        "plus-in-images": _plus_in_images,
     }
 )
 

@@ -252,12 +252,13 @@ def _check(maps: Mapping[str, Tensor], shape: tuple[int, ...]) -> None:
 
 
 def _names(grid: tuple[int, int]) -> list[list[str]]:
-    return [[f"row {r}, column {c}" for c in range(grid[1])] for r in range(grid[0])]
+    """Rows and columns from 1, as one counts on a picture."""
+    return [[f"row {r + 1}, column {c + 1}" for c in range(grid[1])] for r in range(grid[0])]
 
 
 def _peak(values: Tensor, grid: tuple[int, int]) -> str:
     row, column = divmod(int(values.argmax()), grid[1])
-    return f"row {row}, column {column}"
+    return _names(grid)[row][column]
 
 
 def _scale(

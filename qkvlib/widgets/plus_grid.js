@@ -95,11 +95,11 @@ export function picture(at, patch, n, direction) {
   return Array.from({ length: n }, (_, k) => (direction === "in" ? at(k, patch) : at(patch, k)));
 }
 
-/** The largest number, either way, that this layer can add: one scale for all its pictures. */
-export function reachOf(layer) {
-  const [lowA, highA, lowB, highB] = [layer.a, layer.b].flatMap((v) => [Math.min(...v), Math.max(...v)]);
-  const ends = [lowA, highA, lowB, highB, lowA + lowB, highA + highB];
-  return Math.max(...ends.map(Math.abs), 1e-9);
+/** The largest number, either way, that the parts can add: one scale for the pictures of all patches. */
+export function reachOf(layer, parts) {
+  const on = ["a", "b"].filter((part) => parts.includes(part)).map((part) => layer[part]);
+  const sum = (end) => on.reduce((total, values) => total + end(...values), 0);
+  return Math.max(Math.abs(sum(Math.min)), Math.abs(sum(Math.max)), 1e-9);
 }
 
 // ---------------------------------------------------------------------------------------- as text
@@ -111,8 +111,10 @@ export function signedText(x, digits = 2) {
   return `${x < 0 ? "−" : "+"}${text}`;
 }
 
-/** "row 1, column 2", both from 0, as they are coded. */
-export const placeText = (patch, columns) => `row ${Math.floor(patch / columns)}, column ${patch % columns}`;
+/** "row 1, column 2", both from 1 on, as one counts on a picture. */
+export function placeText(patch, columns) {
+  return `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
+}
 
 /** Whole percent: "34 %", not to be broken. */
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
@@ -191,7 +193,7 @@ h3 small { display: block; font-weight: 400; }
 .cells i { position: absolute; inset: 0; background: var(--tone); opacity: 0; transition: opacity .15s ease; }
 .cells b { display: none; position: relative; font-weight: 500; font-size: 10px; line-height: 1;
   letter-spacing: -.04em; font-variant-numeric: tabular-nums; pointer-events: none; }
-@container (min-width: 700px) { .cells b { display: block; } }
+@container (min-width: 700px) { .roomy .cells b { display: block; } }
 .main .cells span { box-shadow: inset 0 0 0 .5px var(--line); }
 .main .cells span:hover { box-shadow: inset 0 0 0 2px var(--accent); }
 .cells span.at::after { content: ""; position: absolute; inset: 0; border: 2px solid var(--fg);
@@ -222,6 +224,8 @@ h3 small { display: block; font-weight: 400; }
 
 const CHOICES = ["told", "image", "layer", "head", "patch", "direction", "parts"];
 const STATE = [...CHOICES, "grid", "size", "n_heads", "images", "models", "variant"];
+
+const ROOMY = 5; // columns in which numbers do not touch
 
 // The eye tells pale shades apart better than dark ones, so pale weights get more of the scale.
 const darkness = (share) => (0.95 * share ** 0.7).toFixed(3);
@@ -401,6 +405,7 @@ function render({ model, el }) {
     live.node,
   );
   root.style.setProperty("--ink", given.variant.colour);
+  root.classList.toggle("roomy", grid[1] <= ROOMY);
   const staged = stage(root, CSS);
 
   let shownImage = null;
@@ -428,12 +433,12 @@ function render({ model, el }) {
       before: pick((i, j) => effect.weights.before[i][j]),
       after: pick((i, j) => effect.weights.after[i][j]),
     };
-    const reach = reachOf(layer);
+    const reach = reachOf(layer, state.parts);
     const darkest = Math.max(...weights.before, ...weights.after);
 
     panels.image.cells.forEach((cell, i) => {
       cell.setAttribute("aria-selected", String(i === state.patch));
-      cell.setAttribute("aria-label", `patch ${i}, ${placeText(i, grid[1])}: added ${signedText(added[i])}`);
+      cell.setAttribute("aria-label", `${placeText(i, grid[1])}: added ${signedText(added[i])}`);
       cell.tabIndex = i === state.patch ? 0 : -1;
     });
     for (const { cells } of Object.values(panels)) {
@@ -458,7 +463,7 @@ function render({ model, el }) {
       }),
     );
     const heading = (title, hint) => [title, h("small", {}, hint)];
-    panels.image.title.replaceChildren(...heading(`Patch ${patch}`, place));
+    panels.image.title.replaceChildren(...heading("The patch", place));
     panels.added.title.replaceChildren(
       ...heading("(X)+ adds", out ? "to its look at every patch" : "to every patch’s look at it"),
     );
@@ -468,7 +473,7 @@ function render({ model, el }) {
       ...heading(state.parts.length === PARTS.length ? "With (X)+" : "With what is on", way),
     );
     const top = (values) => values.indexOf(Math.max(...values));
-    panels.added.tile.setAttribute("aria-label", `Added, patch ${patch}: ${addedText({ ...state, patch })}`);
+    panels.added.tile.setAttribute("aria-label", `Added, ${place}: ${addedText({ ...state, patch })}`);
     for (const [when, name] of [["before", "without"], ["after", "with"]]) {
       const most = top(weights[when]);
       panels[when].tile.setAttribute(
@@ -478,7 +483,7 @@ function render({ model, el }) {
     }
     const moved = `${fixed(100 * effect.moved[patch], 1)}\u00a0%`;
     const sentences = [
-      `Patch ${patch}, ${place}. ${addedText({ ...state, patch })}`,
+      `The patch in ${place}. ${addedText({ ...state, patch })}`,
       `Of its own weight ${moved} has moved.`,
     ];
     words.replaceChildren(...sentences.map((text) => h("p", {}, text)));
@@ -508,13 +513,13 @@ function render({ model, el }) {
       buttons[part].setAttribute("aria-pressed", String(state.parts.includes(part)));
     }
     all.textContent = state.parts.length ? "(X)+ off" : "(X)+ on";
-    const reach = reachOf(layer);
+    const reach = reachOf(layer, state.parts);
     scales.querySelector(".signs").replaceChildren(
       "added",
       ...[-reach, -reach / 2, reach / 2, reach].map((value) => {
         const ink = value < 0 ? "var(--down)" : "var(--up)";
         const box = h("i", { style: `--tone:${ink};--dark:${shade(Math.abs(value) / reach)}` });
-        return h("span", {}, box, signedText(value, 1));
+        return h("span", {}, box, signedText(value, reach < 1 ? 2 : 1));
       }),
     );
     drawImage(state);

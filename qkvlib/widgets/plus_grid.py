@@ -283,9 +283,9 @@ class PlusGrid(CourseWidget):
     # What is said where it cannot be seen
 
     def place_text(self, patch: int) -> str:
-        """Name a patch by its row and column, from 0."""
+        """Name a patch by its row and column, from 1."""
         row, column = divmod(patch, self.grid[1])
-        return f"row {row}, column {column}"
+        return f"row {row + 1}, column {column + 1}"
 
     def _peaks(self, layer: Mapping[str, Any]) -> tuple[int, int]:
         b = layer["b"]
@@ -305,7 +305,7 @@ class PlusGrid(CourseWidget):
                 f"  b(j), the same for every patch that looks: most at {self.place_text(most)} "
                 f"({layer['b'][most]:+.2f}), least at {self.place_text(least)} "
                 f"({layer['b'][least]:+.2f}).",
-                f"  Patch {self.patch} ({self.place_text(self.patch)}): a(i) = "
+                f"  The patch in {self.place_text(self.patch)}: a(i) = "
                 f"{layer['a'][self.patch]:+.2f}; {100 * effect.moved[self.patch]:.1f} % of its "
                 f"weight moved; on average over all patches {100 * effect.moved.mean():.1f} %.",
                 f"  Asymmetry of the scores {effect.asymmetry_before:.2f} without (X)+, "
