@@ -46,6 +46,7 @@ from .claims import (
 from .config import (
     CONFIGS as CONFIGS,
     PLUS_CHANNELS as PLUS_CHANNELS,
+    ROPE_SCHEMES as ROPE_SCHEMES,
     ConfigError as ConfigError,
     ModelConfig as ModelConfig,
     SetConfig as SetConfig,
@@ -134,6 +135,13 @@ from .position import (
     sinusoid as sinusoid,
     sinusoid_2d as sinusoid_2d,
 )
+from .rebuild import (
+    ConditioningError as ConditioningError,
+    ConditioningWarning as ConditioningWarning,
+    RebuildCache as RebuildCache,
+    Rebuilding as Rebuilding,
+    rebuilding as rebuilding,
+)
 from .records import (
     RecordError as RecordError,
     Rows as Rows,
@@ -145,6 +153,14 @@ from .records import (
     save_records as save_records,
     save_rows as save_rows,
     versions as versions,
+)
+from .rotary import (
+    KeyValueScheme as KeyValueScheme,
+    RelativeValues as RelativeValues,
+    Rotary as Rotary,
+    RotateOnRead as RotateOnRead,
+    TwoTensors as TwoTensors,
+    key_value_scheme as key_value_scheme,
 )
 from .sharing import (
     ROLES as ROLES,

@@ -42,7 +42,8 @@ def parse_dtype(name: str | torch.dtype) -> torch.dtype:
 def bytes_per_token(config: StackConfig, dtype: torch.dtype = torch.float16) -> int:
     """Bytes that one token of one sequence adds to the KV cache.
 
-    ``n_layers × (distinct tensors among K and V) × n_kv_heads × head_dim × bytes per number``.
+    ``n_layers × (distinct tensors among K and V) × n_kv_heads × head_dim × bytes per number``;
+    where tied keys are kept turned and plain, the columns that turn count twice.
 
     Args:
         config: The model.
@@ -50,7 +51,7 @@ def bytes_per_token(config: StackConfig, dtype: torch.dtype = torch.float16) -> 
 
     Source: Kayyam et al. (2026), section 3.4; Pope et al. (2022), section 2.
     """
-    numbers = config.n_layers * len(config.sharing.cached) * config.n_kv_heads * config.head_dim
+    numbers = config.n_layers * config.n_kv_heads * sum(config.cached.values())
     return numbers * dtype.itemsize
 
 

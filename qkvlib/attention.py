@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qkvlib.cache import LayerCache
 from qkvlib.config import StackConfig
 from qkvlib.position import PlusTerm
+from qkvlib.rotary import key_value_scheme
 
 
 class AttentionMaps(NamedTuple):
@@ -53,9 +54,14 @@ class Attention(nn.Module):
             else nn.Identity()
         )
         self.plus = PlusTerm(config) if config.plus_channels else None
+        self.scheme = key_value_scheme(config)
 
     def forward(
-        self, x: Tensor, cache: LayerCache | None = None, return_attention: bool = False
+        self,
+        x: Tensor,
+        cache: LayerCache | None = None,
+        return_attention: bool = False,
+        start: int = 0,
     ) -> tuple[Tensor, AttentionMaps | None]:
         """Let every position look at those it may see.
 
@@ -64,6 +70,7 @@ class Attention(nn.Module):
             cache: This layer's cache. It is given the new keys and values, and attention then
                 runs over all S positions it holds. Without one, S = T.
             return_attention: Whether to compute and return the maps (slower: T x S numbers).
+            start: Position of the first of the T tokens; with a cache, the number it holds.
 
         Returns:
             output: Shape (B, T, d_model).
@@ -74,9 +81,13 @@ class Attention(nn.Module):
             name: p.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)  # (B, H or G, T, D)
             for name, p in zip(self.names, projected, strict=True)
         }
-        seen = now if cache is None else cache.append({n: now[n] for n in cache.tensors})
         # Queries are those of the new tokens; keys and values those of every token held.
-        q, k, v = now[self.roles["q"]], seen[self.roles["k"]], seen[self.roles["v"]]
+        q = self.scheme.query(now[self.roles["q"]], start)
+        kept = self.scheme.keep(now, start)
+        if cache is None:
+            k, v = self.scheme.read(kept, start)
+        else:
+            k, v = self.scheme.read(cache.append(kept))
 
         addend = None
         if self.plus is not None:
@@ -86,6 +97,7 @@ class Attention(nn.Module):
             y, maps = _attend_explicitly(q, k, v, addend, causal=self.config.causal)
         else:
             y, maps = _attend(q, k, v, addend, causal=self.config.causal), None
+        y = self.scheme.output(y, start)
         return self.out_proj(y.transpose(1, 2).flatten(2)), maps
 
 

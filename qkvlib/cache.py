@@ -1,7 +1,7 @@
 """The KV cache: it keeps each distinct projection among keys and values once.
 
-That Q-K=V halves the cache is not computed here. The cache is given a sharing, and makes one tensor
-per name in ``sharing.cached``: two names, two tensors; one name, one tensor.
+That Q-K=V halves the cache is not computed here. The cache is given a configuration, and makes one
+tensor per name in ``config.cached``: two names, two tensors; one name, one tensor.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class LayerCache:
     """The cache of one layer.
 
     Attributes:
-        tensors: Projection name -> tensor of shape (B, G, capacity, D).
+        tensors: Name, mostly of a projection -> tensor of shape (B, G, capacity, its columns).
         length: Tokens held so far; the rest of each tensor is room.
     """
 
-    def __init__(self, names: tuple[str, ...], empty: Tensor, chunk: int | None) -> None:
-        self.tensors = {name: empty.clone() for name in names}
+    def __init__(self, tensors: dict[str, Tensor], chunk: int | None) -> None:
+        self.tensors = tensors
         self.length = 0
         self._chunk = chunk
 
@@ -36,12 +36,12 @@ class LayerCache:
         """Write the projections of T new tokens behind those held.
 
         Args:
-            new: Projection name -> tensor of shape (B, G, T, D), one for each cached name.
+            new: Name -> tensor of shape (B, G, T, its columns), at least one for each name kept.
 
         Returns:
-            Projection name -> view of shape (B, G, S, D) on all S tokens held, old and new.
+            Name -> view of shape (B, G, S, its columns) on all S tokens held, old and new.
         """
-        end = self.length + next(iter(new.values())).shape[2]
+        end = self.length + new[next(iter(self.tensors))].shape[2]
         if end > self.capacity and self._chunk is not None:
             self._grow(-(-end // self._chunk) * self._chunk)
         for name, tensor in self.tensors.items():
@@ -108,10 +108,16 @@ class KVCache:
         self.config = config
         self.max_length = capacity or config.max_seq_len
         room = 0 if chunk is not None else self.max_length
-        shape = (batch_size, config.n_kv_heads, room, config.head_dim)
-        empty = torch.zeros(shape, dtype=dtype, device=device)
+        rows = (batch_size, config.n_kv_heads, room)
         self.layers = [
-            LayerCache(config.sharing.cached, empty, chunk) for _ in range(config.n_layers)
+            LayerCache(
+                {
+                    name: torch.zeros((*rows, columns), dtype=dtype, device=device)
+                    for name, columns in config.cached.items()
+                },
+                chunk,
+            )
+            for _ in range(config.n_layers)
         ]
         self.batch_size = batch_size
         self.dtype = dtype
@@ -186,7 +192,7 @@ class KVCache:
         self.truncate(0)
 
     def __repr__(self) -> str:
-        names = "+".join(self.config.sharing.cached).upper()
+        names = "+".join(self.config.cached).upper()
         return (
             f"KVCache({names}, {len(self.layers)} layers, {self.length}/{self.max_length} tokens, "
             f"{self.nbytes} bytes)"

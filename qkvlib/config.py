@@ -21,11 +21,25 @@ from qkvlib.sharing import (
     unknown_name,
 )
 
-Position = Literal["learned", "sinusoidal", "sinusoidal_2d", "none"]
+Position = Literal["learned", "sinusoidal", "sinusoidal_2d", "rope", "none"]
+
+RopeScheme = Literal["rotate_on_read", "relative_values", "two_tensors"]
+
+ROPE_SCHEMES: Final[Mapping[RopeScheme, str]] = MappingProxyType(
+    {
+        "rotate_on_read": "keys are kept as projected and turned each time they are read",
+        "relative_values": "values are turned like keys, and the output is turned back",
+        "two_tensors": "turned keys and plain values are both kept, and nothing is saved",
+    }
+)
+"""How keys that turn with their position can be values as well -> what that means."""
 
 PlusPosition = Literal["index", "grid", "none"]
 
 Pool = Literal["mean", "class"]
+
+TURNED: Final = "k_turned"
+"""Name of the cache's tensor for the turned part of keys whose plain form is kept as well."""
 
 PLUS_CHANNELS: Final = 10
 """m of (X)+ in the paper (section 3.3): half of the channels code i, half code j."""
@@ -155,6 +169,16 @@ class StackConfig:
                 "that see the whole sequence. Two ways out: set causal=False, or plus_channels=0."
             )
 
+    @property
+    def rotary_dim(self) -> int:
+        """Columns of each head that turn with the position; 0 without rotary positions."""
+        return 0
+
+    @property
+    def cached(self) -> Mapping[str, int]:
+        """What a cache keeps of each token, layer and KV head: name of the tensor -> columns."""
+        return dict.fromkeys(self.sharing.cached, self.head_dim)
+
     def _defaults_from_shape(self) -> dict[str, int]:
         """What the fields that may be ``None`` become when they are."""
         defaults = {"n_kv_heads": self.n_heads, "d_ff": 4 * self.d_model}
@@ -242,7 +266,13 @@ class ModelConfig(StackConfig):
         vocab_size: Number of tokens.
         max_seq_len: Longest sequence, in tokens; also the cache's default capacity.
         position: How positions enter: ``"learned"`` or ``"sinusoidal"`` vectors added to the
-            token embeddings, or ``"none"``.
+            token embeddings; ``"rope"``, queries and keys that turn with their position (Su et
+            al., 2021); or ``"none"``.
+        rope_scheme: With ``"rope"``, what becomes of keys in the cache, and of values; a key of
+            :data:`ROPE_SCHEMES`. ``None`` keeps keys turned and values plain, which a sharing that
+            ties keys and values cannot have: it must choose.
+        rope_fraction: With ``"rope"``, share of each head's columns that turn, the first ones.
+        rope_base: With ``"rope"``, ratio between the longest and the shortest wavelength.
         tie_embeddings: Whether the output layer reuses the token embedding.
 
     The other fields, and what is refused, are those of :class:`StackConfig`.
@@ -253,9 +283,70 @@ class ModelConfig(StackConfig):
     vocab_size: int
     max_seq_len: int
     position: Position = "learned"
+    rope_scheme: RopeScheme | None = None
+    rope_fraction: float = 1.0
+    rope_base: float = 10_000.0
     tie_embeddings: bool = True
 
     _counts = (*StackConfig._counts, "vocab_size", "max_seq_len")
+    _positions = (*StackConfig._positions, "rope")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_rope()
+
+    def _check_rope(self) -> None:
+        scheme = self.rope_scheme
+        if scheme is not None and scheme not in ROPE_SCHEMES:
+            raise unknown_name("rope_scheme", scheme, ROPE_SCHEMES)
+        if self.position != "rope":
+            for name, default in (
+                ("rope_scheme", None),
+                ("rope_fraction", 1.0),
+                ("rope_base", 10_000.0),
+            ):
+                if (value := getattr(self, name)) != default:
+                    raise ConfigError(
+                        f"{name}={value!r} with position={self.position!r}: there is nothing to "
+                        f"turn. Set position='rope', or leave {name} out."
+                    )
+            return
+        if not 0 < self.rope_fraction <= 1:
+            raise ConfigError(
+                f"rope_fraction={self.rope_fraction!r}: expected a share above 0, at most 1."
+            )
+        if not 1 < self.rope_base < float("inf"):
+            raise ConfigError(f"rope_base={self.rope_base!r}: expected a number above 1.")
+        columns = self.rope_fraction * self.head_dim
+        if columns != int(columns) or columns % 2:
+            raise ConfigError(
+                f"rope_fraction={self.rope_fraction:g} of head_dim={self.head_dim} is "
+                f"{columns:g} columns: columns turn in pairs, so it takes an even whole number of "
+                "them. Change rope_fraction, or head_dim."
+            )
+        if scheme is None and self.sharing.roles["k"] == self.sharing.roles["v"]:
+            ways = "; ".join(f"rope_scheme={name!r}, {what}" for name, what in ROPE_SCHEMES.items())
+            raise ConfigError(
+                f"sharing={self.sharing.name} {self.sharing.tuple_form} with position='rope': keys "
+                "that were turned by their position are not values, since a value must mean the "
+                f"same wherever it stands. Ways out: {ways}."
+            )
+
+    @property
+    def rotary_dim(self) -> int:
+        """Columns of each head that turn with the position; 0 without rotary positions."""
+        return int(self.rope_fraction * self.head_dim) if self.position == "rope" else 0
+
+    @property
+    def cached(self) -> Mapping[str, int]:
+        """What a cache keeps of each token, layer and KV head: name of the tensor -> columns.
+
+        With keys kept both turned and plain, the columns that do not turn are kept once.
+        """
+        kept = dict(super().cached)
+        if self.rope_scheme == "two_tensors" and len(kept) == 1:
+            kept[TURNED] = self.rotary_dim
+        return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +380,7 @@ class ViTConfig(StackConfig):
     plus_position: PlusPosition = "grid"
 
     _counts = (*StackConfig._counts, "image_size", "patch_size", "n_channels", "n_classes")
-    _positions = get_args(Position)
+    _positions = (*StackConfig._positions, "sinusoidal_2d")
     _plus_positions = get_args(PlusPosition)
 
     def __post_init__(self) -> None:

@@ -422,6 +422,9 @@ VISION_RECIPES: Final[Mapping[str, VisionRecipe]] = MappingProxyType(
         "fashion-mnist": VisionRecipe(
             model=_vit(28, 7, 1, 10), epochs=5, n_train=60_000, flip=True
         ),
+        "tiny-imagenet-20": VisionRecipe(
+            model=_vit(64, 8, 3, 20), epochs=20, n_train=10_000, shift=6, flip=True
+        ),
     }
 )
 """Set of images -> recipe, the same for every variant.

@@ -36,10 +36,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, cache: LayerCache | None = None, return_attention: bool = False
+        self,
+        x: Tensor,
+        cache: LayerCache | None = None,
+        return_attention: bool = False,
+        start: int = 0,
     ) -> tuple[Tensor, AttentionMaps | None]:
         """Map (B, T, d_model) to (B, T, d_model); arguments as in :class:`Attention`."""
-        y, maps = self.attention(self.norm1(x), cache, return_attention)
+        y, maps = self.attention(self.norm1(x), cache, return_attention, start)
         x = x + self.dropout(y)
         return x + self.dropout(self.mlp(self.norm2(x))), maps
 
@@ -93,14 +97,14 @@ class Transformer(nn.Module):
         return inputs.shape[1]
 
     def _run(
-        self, x: Tensor, cache: KVCache | None, return_attention: bool
+        self, x: Tensor, cache: KVCache | None, return_attention: bool, start: int = 0
     ) -> tuple[Tensor, list[AttentionMaps]]:
         """Send (B, T, d_model) through the blocks and the final norm."""
         x = self.dropout(x)
         all_maps = []
         for i, block in enumerate(self.blocks):
             layer_cache = None if cache is None else cache.layers[i]
-            x, maps = block(x, layer_cache, return_attention)
+            x, maps = block(x, layer_cache, return_attention, start)
             all_maps.append(maps)
         return self.norm(x), all_maps
 
@@ -126,7 +130,12 @@ class TokenTransformer(Transformer):
         super().__init__(config, embedding, config.vocab_size, tied=config.tie_embeddings)
 
     def forward(
-        self, tokens: Tensor, *, cache: KVCache | None = None, return_attention: bool = False
+        self,
+        tokens: Tensor,
+        *,
+        cache: KVCache | None = None,
+        return_attention: bool = False,
+        start: int | None = None,
     ) -> Tensor | tuple[Tensor, list[AttentionMaps]]:
         """Logits for each position.
 
@@ -136,14 +145,16 @@ class TokenTransformer(Transformer):
                 them, and are appended. The logits are those that one call over the whole
                 sequence gives.
             return_attention: Whether to return each layer's scores and weights as well.
+            start: Position of the first of the T tokens, 0 unless told. With a cache it follows
+                from the tokens held, and cannot be given.
 
         Returns:
             Logits of shape (B, T, vocab_size); with ``return_attention=True`` a pair of the
             logits and a list with one :class:`AttentionMaps` per layer.
 
         Raises:
-            ValueError: If the tokens have another shape, or with the cache's run past
-                ``max_seq_len``.
+            ValueError: If the tokens have another shape, or with the cache's or the start run past
+                ``max_seq_len``, or the start is negative or contradicts the cache.
         """
         config = self.config
         if tokens.ndim != 2 or tokens.shape[1] == 0:
@@ -151,24 +162,31 @@ class TokenTransformer(Transformer):
                 f"tokens of shape {tuple(tokens.shape)}: expected (batch, positions) with at "
                 "least one position. For a single sequence use tokens[None]."
             )
-        start = 0
         if cache is not None:
             self._check_cache(cache)
             cache.check_room(*tokens.shape)
+            if start not in (None, cache.length):
+                raise ValueError(
+                    f"start={start} with a cache that holds {cache.length} tokens: the new ones "
+                    "follow these. Leave start out, or the cache."
+                )
             start = cache.length
+        start = start or 0
+        if start < 0:
+            raise ValueError(f"start={start}: expected a position, 0 or more.")
         if start + tokens.shape[1] > config.max_seq_len:
             raise ValueError(
                 f"a sequence of {start + tokens.shape[1]} tokens is longer than max_seq_len="
                 f"{config.max_seq_len}. Shorten it, or build the model with a larger max_seq_len."
             )
         x = self.position(self.embedding(tokens), start)
-        x, all_maps = self._run(x, cache, return_attention)
+        x, all_maps = self._run(x, cache, return_attention, start)
         logits: Tensor = self.head(x)
         return (logits, all_maps) if return_attention else logits
 
     def _check_cache(self, cache: KVCache) -> None:
         """A cache made for another shape would raise deep inside, or worse, broadcast."""
-        for name in ("n_layers", "n_kv_heads", "head_dim", "sharing"):
+        for name in ("n_layers", "n_kv_heads", "head_dim", "sharing", "cached"):
             theirs, ours = getattr(cache.config, name), getattr(self.config, name)
             if theirs != ours:
                 raise ValueError(

@@ -58,7 +58,7 @@ class PositionEmbedding(nn.Module):
         length = config.max_seq_len if grid is None else grid[0] * grid[1]
         if config.position == "learned":
             self.table: Tensor | None = nn.Parameter(torch.empty(length, dim))
-        elif config.position == "none":
+        elif config.position in ("none", "rope"):  # turning is up to attention
             self.table = None
         else:
             if config.position == "sinusoidal" or grid is None:

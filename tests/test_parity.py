@@ -204,7 +204,7 @@ def test_causal_models_do_not_see_the_future(config) -> None:
 
 
 @torch.no_grad()
-@given(configs(causal=True))
+@given(configs(causal=True, rope=False))
 def test_k_equals_v_keeps_outputs_in_the_span_of_the_keys(config) -> None:
     """With K=V each head's output is a convex mix of its keys."""
     config = config.replace(sharing="Q-K=V", n_layers=1)
