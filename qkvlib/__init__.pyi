@@ -102,6 +102,9 @@ from .journal import (
     predict as predict,
     recall as recall,
 )
+from .local_data import (
+    data_folder as data_folder,
+)
 from .models import (
     GPT as GPT,
     Block as Block,
@@ -221,21 +224,26 @@ from .tasks.images import (
     ImageSet as ImageSet,
     ImagesNotFoundError as ImagesNotFoundError,
     ImageSource as ImageSource,
-    data_folder as data_folder,
     fetch_images as fetch_images,
     get_image_source as get_image_source,
     image_folder as image_folder,
     load_images as load_images,
     load_tiny_imagenet as load_tiny_imagenet,
 )
+from .tasks.padded import (
+    PaddedTextTask as PaddedTextTask,
+)
 from .tasks.synthetic import (
     TASKS as TASKS,
     SyntheticTask as SyntheticTask,
 )
 from .tasks.text import (
+    TEXTS as TEXTS,
+    TextSource as TextSource,
     TextTask as TextTask,
     decode as decode,
     encode as encode,
+    fetch_text as fetch_text,
     standard_library_text as standard_library_text,
 )
 from .tasks.vision import (

@@ -170,7 +170,8 @@ def _training_options(command: F) -> F:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--text", "text", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
-    help="UTF-8 files to train on.  [default: the source of Python's standard library]",
+    help="UTF-8 files to train on, or the name of a text that qkv data list shows.  "
+    "[default: the source of Python's standard library]",
 )  # fmt: skip
 @click.option("--config", "name", default="small", show_default=True, help="Shape to start from.")
 @click.option("--max-seq-len", type=int, help="Context, in bytes.")
@@ -188,7 +189,7 @@ def text(
     """Train a GPT to predict the next byte of a text."""
     _set_threads(threads)
     from qkvlib.config import get_config
-    from qkvlib.tasks.text import VOCAB_SIZE, TextTask
+    from qkvlib.tasks.text import TEXTS, VOCAB_SIZE, TextTask
 
     config = get_config(name)
     config = config.replace(
@@ -196,7 +197,13 @@ def text(
         vocab_size=VOCAB_SIZE,
     )
     config = _shape(config, options)
-    task = TextTask(config.max_seq_len, files=[*text, *files] or None, seed=seed)
+    given = [*text, *files]
+    named = str(given[0]) if len(given) == 1 and not given[0].exists() else None
+    task = (
+        TextTask(config.max_seq_len, text=named, seed=seed)
+        if named in TEXTS
+        else TextTask(config.max_seq_len, files=given or None, seed=seed)
+    )
     _train(config, task, seed, **options)
 
 
@@ -527,7 +534,7 @@ def generate(
 
 @main.group()
 def data() -> None:
-    """List, fetch and check sets of images."""
+    """List, fetch and check sets of images, and texts."""
 
 
 _folder_option = click.option(
@@ -542,36 +549,42 @@ _folder_option = click.option(
 @_json_option
 def list_data(folder: Path | None, as_json: bool) -> None:
     """List the sets, and which are on this machine."""
-    from qkvlib.tasks.images import DATA_FOLDER_VARIABLE, IMAGE_SETS, data_folder
+    from qkvlib.local_data import DATA_FOLDER_VARIABLE, data_folder
+    from qkvlib.tasks.images import IMAGE_SETS, ImageSource
+    from qkvlib.tasks.text import TEXTS, TextSource
     from qkvlib.text_table import aligned
 
     folder = folder or data_folder()
-    places = {name: source.place(folder) for name, source in IMAGE_SETS.items()}
-    if as_json:
-        rows = [
+    rows = []
+    lines = [("name", "what", "on this machine", "training", "held out")]
+    sources: tuple[ImageSource | TextSource, ...] = (*IMAGE_SETS.values(), *TEXTS.values())
+    for source in sources:
+        place = source.place(folder)
+        # A text is split where it is used.
+        sizes = (source.n_train, source.n_test) if isinstance(source, ImageSource) else (None, None)
+        rows.append(
             {
-                "name": name,
+                "name": source.name,
                 "about": source.about,
-                "n_train": source.n_train,
-                "n_test": source.n_test,
+                "kind": "text" if None in sizes else "images",
+                "n_train": sizes[0],
+                "n_test": sizes[1],
                 "embedded": source.embedded,
-                "folder": None if places[name] is None else str(places[name]),
+                "folder": None if place is None else str(place),
                 "download_bytes": source.download_bytes,
             }
-            for name, source in IMAGE_SETS.items()
-        ]
-        _print_json({"folder": str(folder), "rows": rows})
-        return
-    lines = [("name", "what", "on this machine", "training", "held out")]
-    for name, source in IMAGE_SETS.items():
-        place = places[name]
+        )
         if source.embedded:
             here = "comes with the course"
         elif place is None:
             here = f"no, {source.download_bytes / 1e6:,.1f} MB to fetch"
         else:
             here = f"in {place.relative_to(folder)}"
-        lines.append((name, source.about, here, f"{source.n_train:,}", f"{source.n_test:,}"))
+        counted = ["" if size is None else f"{size:,}" for size in sizes]
+        lines.append((source.name, source.about, here, counted[0], counted[1]))
+    if as_json:
+        _print_json({"folder": str(folder), "rows": rows})
+        return
     click.echo(aligned(lines, left=3))
     click.echo(f"\nThe data folder is {folder}; {DATA_FOLDER_VARIABLE} names another.")
 
@@ -587,21 +600,29 @@ def list_data(folder: Path | None, as_json: bool) -> None:
 def fetch(
     names: tuple[str, ...], mirrors: tuple[str, ...], folder: Path | None, as_json: bool
 ) -> None:
-    """Fetch the sets NAME... to this machine.
+    """Fetch the sets or texts NAME... to this machine.
 
     They come from where their authors published them, and are verified. What is here already is not
     fetched again. Stop whenever you like: the same command goes on where it stopped.
     """
-    from qkvlib.tasks.images import data_folder, fetch_images, get_image_source
+    from qkvlib.local_data import data_folder
+    from qkvlib.sharing import unknown_name
+    from qkvlib.tasks.images import IMAGE_SETS, ImageSource, fetch_images
+    from qkvlib.tasks.text import TEXTS, TextSource, fetch_text
 
     folder = folder or data_folder()
     rows: list[dict[str, Any]] = []
-    for source in [get_image_source(name) for name in names]:
+    known: dict[str, ImageSource | TextSource] = {**IMAGE_SETS, **TEXTS}
+    for name in names:
+        if name not in known:
+            raise unknown_name("set of images or text", name, known)
+    for source in [known[name] for name in names]:
         missing = source.place(folder) is None
         if missing and not as_json:
             click.echo(f"{source.name}: {source.download_bytes / 1e6:,.1f} MB to fetch", err=True)
         try:
-            place = fetch_images(source.name, folder, mirrors=mirrors)
+            fetch_it = fetch_text if source.name in TEXTS else fetch_images
+            place = fetch_it(source.name, folder, mirrors=mirrors)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 "stopped; what came is kept, and the same command goes on from there"
@@ -618,32 +639,51 @@ def fetch(
 @_folder_option
 @_json_option
 def check(names: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
-    """Read sets; say what is in them, or is wrong.
+    """Read sets or texts; say what is in them, or is wrong.
 
-    Each is the name of a set, or a folder of your own images: in it one folder for training and one
-    for testing, in each one for each class, such as pets/train/cat/1.jpg and pets/test/cat/2.jpg.
+    Each is the name of a set or a text, or a folder of your own images: in it one folder for
+    training and one for testing, in each one for each class, such as pets/train/cat/1.jpg and
+    pets/test/cat/2.jpg.
     """
     from qkvlib.tasks import TaskError
     from qkvlib.tasks.images import IMAGE_SETS, image_folder, load_images
+    from qkvlib.tasks.text import TEXTS
 
     rows: list[dict[str, Any]] = []
     problems = []
     for name in names:
         is_path = name not in IMAGE_SETS and (Path(name).name != name or Path(name).exists())
         try:
-            images = image_folder(name) if is_path else load_images(name, folder)
+            if name in TEXTS and not is_path:
+                about = _about_text(name, folder)
+                summary = "\n".join(f"{label:<8}  {value}" for label, value in about.items())
+            else:
+                images = image_folder(name) if is_path else load_images(name, folder)
+                about = _about_images(images)
+                summary = _images_summary(about)
         except (ValueError, OSError) as error:
             problems.append(str(error))
             rows.append({"name": name, "problem": str(error)})
             continue
-        about = _about_images(images)
         rows.append(about | {"problem": None})
         if not as_json:
-            click.echo(("\n" if len(rows) > 1 else "") + _images_summary(about))
+            click.echo(("\n" if len(rows) > 1 else "") + summary)
     if as_json:
         _print_json({"rows": rows})
     if problems:
         raise TaskError("\n".join(problems))
+
+
+def _about_text(name: str, folder: Path | None) -> dict[str, Any]:
+    from qkvlib.tasks.text import TEXTS, read_named_text
+
+    text = read_named_text(name, folder)
+    return {
+        "name": name,
+        "source": TEXTS[name].url,
+        "bytes": len(text),
+        "sha256": TEXTS[name].sha256,
+    }
 
 
 def _about_images(images: ImageSet) -> dict[str, Any]:

@@ -402,17 +402,18 @@ _FIT_IMAGES: Final = 2000  # training images on which the fit is measured, uncha
 
 
 def _vit(
-    image_size: int, patch_size: int, n_channels: int, n_classes: int, d_model: int = 64
-) -> Any:
+    image_size: int, patch_size: int, n_channels: int, n_classes: int, **changes: Any
+) -> ViTConfig:
     """The paper's small vision transformer: 2 layers, 4 heads."""
     return ViTConfig(
-        d_model=d_model,
+        d_model=64,
         n_layers=2,
         n_heads=4,
         image_size=image_size,
         patch_size=patch_size,
         n_channels=n_channels,
         n_classes=n_classes,
+        **changes,
     )
 
 

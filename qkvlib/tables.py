@@ -148,7 +148,8 @@ def _cell(row: ResultRow) -> str:
             return f"{row.mean:,.0f}"
         digits = 0 if max(abs(row.mean), half) >= 20 else 2 if abs(row.mean) >= 2 else 3
         if math.isclose(row.mean, (row.low + row.high) / 2, abs_tol=1e-9):
-            ours = f"{row.mean:.{digits}f} ± {half:.{digits}f}"
+            mean = round(row.mean, digits) + 0.0  # never "-0.000"
+            ours = f"{mean:.{digits}f} ± {half:.{digits}f}"
         else:  # a share has no interval beyond 0 and 1
             ours = f"{row.mean:.2f} ({row.low:.2f}–{row.high:.2f})"
     if row.paper is not None:

@@ -23,7 +23,7 @@ import PIL.Image
 import pytest
 from torchvision import datasets
 
-from qkvlib.tasks import images as images_module
+from qkvlib.tasks import images as images_module, text as text_module
 
 
 @dataclass
@@ -264,3 +264,18 @@ def publish(monkeypatch: pytest.MonkeyPatch, server: FileServer) -> None:
                 dataclasses.replace(archive, urls=urls, md5=md5, size=len(archives[file]))
             )
         resize_source(monkeypatch, name, *counts, archives=tuple(published))
+    publish_text(monkeypatch, server)
+
+
+def publish_text(monkeypatch: pytest.MonkeyPatch, server: FileServer) -> bytes:
+    """Put a short tinyshakespeare on a server, and tell the course of it."""
+    text = b"First Citizen: Before we proceed any further, hear me speak.\n" * 20
+    server.files["input.txt"] = text
+    source = dataclasses.replace(
+        text_module.TEXTS["tinyshakespeare"],
+        url=f"{server.url}input.txt",
+        sha256=hashlib.sha256(text).hexdigest(),
+        size=len(text),
+    )
+    monkeypatch.setattr(text_module, "TEXTS", {source.name: source})
+    return text

@@ -53,7 +53,8 @@ def test_list(server: FileServer, folder: Path) -> None:
     listed = qkv_json("list")
     assert listed["folder"] == str(folder)
     rows = {row["name"]: row for row in listed["rows"]}
-    assert list(rows) == list(images_module.IMAGE_SETS)
+    assert list(rows) == [*images_module.IMAGE_SETS, "tinyshakespeare"]
+    assert (rows["tinyshakespeare"]["kind"], rows["tinyshakespeare"]["n_train"]) == ("text", None)
     assert rows["cifar10"]["folder"] == str(folder / "cifar-10-batches-py")
     assert rows["mnist"]["folder"] is None
     assert rows["mnist-small"]["embedded"]
@@ -153,6 +154,22 @@ def test_mistakes_are_answered(server: FileServer, folder: Path) -> None:
     assert "the server answers 503" in result.stderr
     assert f"put the file at {folder / 'cifar-10-python.tar.gz'} yourself" in result.stderr
     assert "starts with http" in refused("fetch", "cifar10", "--mirror", "/mnt/usb", "--json")
+
+
+def test_a_text(server: FileServer, folder: Path) -> None:
+    missing = refused("check", "tinyshakespeare")
+    assert f"there is no tinyshakespeare.txt in {folder}" in missing
+    assert "qkv data fetch tinyshakespeare" in missing
+    fetched = qkv("fetch", "tinyshakespeare")
+    assert fetched.stdout == f"tinyshakespeare: fetched, now in {folder / 'tinyshakespeare.txt'}\n"
+    row = qkv_json("check", "tinyshakespeare")["rows"][0]
+    assert row["bytes"] == len(server.files["input.txt"])
+    assert f"sha256    {row['sha256']}" in qkv("check", "tinyshakespeare").stdout
+    assert re.search(
+        r"^tinyshakespeare .* in tinyshakespeare\.txt", qkv("list").stdout, re.MULTILINE
+    )
+    (folder / "tinyshakespeare.txt").write_text("Alas")
+    assert "is not the published text" in refused("check", "tinyshakespeare")
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,19 @@
 """The text task: bytes in, next bytes out, and errors that teach."""
 
 import itertools
+import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, strategies as st
 
+from qkvlib import FetchError, fetch_text
+from qkvlib.cli import main
 from qkvlib.tasks import Task, TaskError, step_generator
 from qkvlib.tasks.text import (
     STANDARD_LIBRARY,
@@ -18,6 +23,8 @@ from qkvlib.tasks.text import (
     read_text,
     standard_library_text,
 )
+
+from small_images import FileServer, publish_text, serving
 
 
 @pytest.fixture
@@ -219,3 +226,53 @@ def test_task_errors_teach(counted: Path, arguments: dict, message: str) -> None
 def test_shortest_text_that_works(counted: Path) -> None:
     inputs, _ = next(iter(TextTask(99, files=[counted]).eval_batches(4)))
     assert inputs.shape == (1, 99)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FileServer]:
+    monkeypatch.setenv("QKV_DATA", str(tmp_path / "data"))
+    with serving(monkeypatch) as files:
+        publish_text(monkeypatch, files)
+        yield files
+
+
+def test_a_text_by_name(server: FileServer, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"there is no tinyshakespeare.txt .* qkv data fetch tiny"):
+        TextTask(16, text="tinyshakespeare")
+    path = fetch_text("tinyshakespeare")
+    assert path == tmp_path / "data" / "tinyshakespeare.txt"
+    task = TextTask(16, text="tinyshakespeare", eval_windows=4)
+    described = task.describe()
+    assert (described["source"], "python" in described) == ("tinyshakespeare", False)
+    same = TextTask(16, files=[path], eval_windows=4)
+    assert described["sha256"] == same.describe()["sha256"]
+    assert torch.equal(task.batch(3, 4)[0], same.batch(3, 4)[0])
+    server.asked.clear()
+    fetch_text("tinyshakespeare")
+    assert server.asked == []
+    with pytest.raises(ValueError, match="Did you mean 'tinyshakespeare'"):
+        TextTask(16, text="shakespeare")
+    with pytest.raises(TaskError, match="give one of them"):
+        TextTask(16, text="tinyshakespeare", files=[path])
+    path.write_text("Alas")
+    with pytest.raises(TaskError, match="is not the published text"):
+        TextTask(16, text="tinyshakespeare")
+
+
+def test_a_text_that_comes_damaged_or_from_a_mirror(server: FileServer, tmp_path: Path) -> None:
+    server.files["room/input.txt"] = server.files["input.txt"]
+    server.files["input.txt"] = b"x" * len(server.files["input.txt"])
+    with pytest.raises(FetchError, match="sha256"):
+        fetch_text("tinyshakespeare")
+    assert not (tmp_path / "data" / "tinyshakespeare.txt").exists()
+    assert fetch_text("tinyshakespeare", mirrors=[f"{server.url}room/"]).exists()
+
+
+def test_training_on_a_text_by_name(server: FileServer, tmp_path: Path) -> None:
+    fetch_text("tinyshakespeare")
+    out = tmp_path / "run"
+    shape = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--max-seq-len", "16"]
+    train = ["train", "text", "--steps", "2", *shape, "--out", str(out)]
+    result = CliRunner().invoke(main, [*train, "--text", "tinyshakespeare"])
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "record.json").read_text())["task"]["source"] == "tinyshakespeare"

@@ -1,17 +1,15 @@
 """Sets of images: the two that come with the course, larger ones on this machine, and your own.
 
 Every loader gives the same thing, an :class:`ImageSet` of 8-bit pixels. Only :func:`fetch_images`
-asks the network for anything; it leaves the files in the data folder, see :func:`data_folder`,
-where the loaders and torchvision's own classes look for them.
+asks the network for anything; it leaves the files in the data folder, see
+:func:`~qkvlib.data_folder`, where the loaders and torchvision's own classes look for them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import lzma
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from os import PathLike
@@ -19,25 +17,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import filelock
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import safetensors
 import safetensors.torch
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 from torchvision import datasets
 from tqdm import tqdm
 
-from qkvlib.fetch import Archive, FetchError
+from qkvlib.fetch import Archive
+from qkvlib.local_data import DATA_FOLDER_VARIABLE, alone_in, data_folder
 from qkvlib.paper import data_file
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks import TaskError
 from qkvlib.terminal import someone_watches
-
-DATA_FOLDER_VARIABLE: Final = "QKV_DATA"
 
 IMAGE_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -136,16 +131,6 @@ class ImageSource:
         if not all(path.exists() for path in given):
             return None
         return given[0] if given[0].is_dir() else given[0].parent
-
-
-def data_folder() -> Path:
-    """Return the folder of downloaded data.
-
-    It is the folder named in the environment variable ``QKV_DATA``, or ``data`` in the user's cache
-    folder for qkvlib; it need not exist.
-    """
-    named = os.environ.get(DATA_FOLDER_VARIABLE)
-    return Path(named) if named else user_cache_path("qkvlib") / "data"
 
 
 # Loaders
@@ -632,27 +617,9 @@ def fetch_images(
     folder = data_folder() if folder is None else Path(folder)
     if (place := source.place(folder)) is not None:
         return place
-    with _alone_in(folder):
+    with alone_in(folder):
         for archive in source.archives:
             archive.fetch(folder, mirrors)
     place = source.place(folder)
     assert place is not None  # every archive gave what it should
     return place
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock:
-            yield
-    except filelock.Timeout:
-        raise FetchError(
-            f"another fetch is writing in {folder}. Wait until it has ended, and try again."
-        ) from None
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise FetchError(
-            f"the data folder {folder} cannot be used ({error.strerror}). Name one that is yours "
-            f"to write in: {DATA_FOLDER_VARIABLE}=FOLDER"
-        ) from error

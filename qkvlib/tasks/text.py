@@ -1,9 +1,9 @@
 """Language modelling on bytes: predict the next byte of a text.
 
 The default text is the source code of Python's own standard library: it is on every machine that
-can run the course, so there is nothing to download. Any UTF-8 files can take its place. A token is
-a byte, so no tokenizer stands between the reader and the numbers: bits per byte is the loss
-divided by ln 2.
+can run the course, so there is nothing to download. Any UTF-8 files can take its place, or a text
+that the course knows by name. A token is a byte, so no tokenizer stands between the reader and the
+numbers: bits per byte is the loss divided by ln 2.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from __future__ import annotations
 import hashlib
 import platform
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from qkvlib.config import StackConfig
+from qkvlib.fetch import download
+from qkvlib.local_data import DATA_FOLDER_VARIABLE, alone_in, data_folder
+from qkvlib.sharing import unknown_name
 from qkvlib.tasks import Batch, TaskError, step_generator, token_misfit
 
 VOCAB_SIZE: Final = 256
@@ -43,6 +48,10 @@ STANDARD_LIBRARY: Final[tuple[str, ...]] = tuple(
     """.split()  # noqa: SIM905
 )
 """Modules of the default text, sorted; all are in Python 3.11, 3.12 and 3.13."""
+
+
+STANDARD_LIBRARY_SOURCE: Final = "Python standard library"
+"""What records call the default text."""
 
 
 def encode(text: str) -> Tensor:
@@ -143,13 +152,141 @@ def read_text(path: str | PathLike[str]) -> bytes:
     return text
 
 
+@dataclass(frozen=True)
+class TextSource:
+    """A published text that the course knows by name.
+
+    Attributes:
+        name: For example ``"tinyshakespeare"``.
+        about: What it is.
+        url: Where it is published.
+        sha256: Its hash.
+        size: Its length in bytes.
+    """
+
+    name: str
+    about: str
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def download_bytes(self) -> int:
+        """Bytes that fetching it takes."""
+        return self.size
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it comes with the course: none of these does."""
+        return False
+
+    def place(self, folder: Path) -> Path | None:
+        """Return the file, or ``None`` if it is not on this machine.
+
+        Args:
+            folder: The data folder.
+        """
+        path = folder / f"{self.name}.txt"
+        return path if path.exists() else None
+
+
+TEXTS: Final[Mapping[str, TextSource]] = MappingProxyType(
+    {
+        source.name: source
+        for source in (
+            TextSource(
+                "tinyshakespeare",
+                "speeches from Shakespeare's plays, 1.1 MB",
+                "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"
+                "input.txt",
+                "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+                1_115_394,
+            ),
+        )
+    }
+)
+"""Name -> text; the default text needs none, see :func:`standard_library_text`."""
+
+
+def get_text_source(name: str) -> TextSource:
+    """Look a text up by name.
+
+    Raises:
+        UnknownNameError: If there is none of that name; the message offers the nearest.
+    """
+    if name not in TEXTS:
+        raise unknown_name("text", name, TEXTS)
+    return TEXTS[name]
+
+
+def fetch_text(
+    name: str, folder: str | PathLike[str] | None = None, *, mirrors: Sequence[str] = ()
+) -> Path:
+    """Bring a text to this machine; one that is there already is left as it is.
+
+    Args:
+        name: A key of :data:`TEXTS`.
+        folder: The data folder; :func:`~qkvlib.data_folder` unless told.
+        mirrors: Addresses of folders that hold the same file under the same name; they are asked
+            instead of its own address, in order.
+
+    Returns:
+        The file.
+
+    Raises:
+        UnknownNameError: If there is no text of that name; the message offers the nearest.
+        FetchError: If it cannot be fetched; the message says why, and what to do.
+    """
+    source = get_text_source(name)
+    folder = data_folder() if folder is None else Path(folder)
+    if (place := source.place(folder)) is not None:
+        return place
+    file = source.url.rpartition("/")[2]
+    urls = [f"{mirror.rstrip('/')}/{file}" for mirror in mirrors] or source.url
+    with alone_in(folder):
+        path = folder / f"{name}.txt"
+        return download(urls, path, sha256=source.sha256, size=source.size)
+
+
+def read_named_text(name: str, folder: str | PathLike[str] | None = None) -> bytes:
+    """Read a text from the data folder.
+
+    Args:
+        name: A key of :data:`TEXTS`.
+        folder: The data folder; :func:`~qkvlib.data_folder` unless told.
+
+    Raises:
+        UnknownNameError: If there is no text of that name; the message offers the nearest.
+        TaskError: If it is not on this machine, or not the published text; the message says how to
+            get it.
+    """
+    source = get_text_source(name)
+    folder = data_folder() if folder is None else Path(folder)
+    path = source.place(folder)
+    if path is None:
+        raise TaskError(
+            f"{name} is not on this machine: there is no {name}.txt in {folder}. Fetch it once, "
+            f"with a network: qkv data fetch {name}. If you have a copy, put it there, or name its "
+            f"folder in {DATA_FOLDER_VARIABLE}."
+        )
+    text = read_text(path)
+    if (found := hashlib.sha256(text).hexdigest()) != source.sha256:
+        raise TaskError(
+            f"{path} is not the published text: its sha256 is {found} instead of {source.sha256}. "
+            f"Delete it and fetch it again: qkv data fetch {name}. To train on it as it is, give "
+            "it as a file of your own."
+        )
+    return text
+
+
 class TextTask:
     """Next-byte prediction on a text; the last part of the text is held out.
 
     Args:
         seq_len: T, bytes of context that the model sees.
-        files: UTF-8 files, joined in the given order; by default the source code of Python's
-            standard library.
+        text: A key of :data:`TEXTS`, to be on this machine; by default, and without ``files``, the
+            source code of Python's standard library.
+        files: UTF-8 files instead, joined in the given order.
         seed: Chooses the training windows.
         held_out: Share of the text, at its end, that is never trained on.
         eval_windows: At most so many windows of the held-out text are evaluated.
@@ -167,6 +304,7 @@ class TextTask:
         self,
         seq_len: int,
         *,
+        text: str | None = None,
         files: Sequence[str | PathLike[str]] | None = None,
         seed: int = 0,
         held_out: float = 0.1,
@@ -180,26 +318,32 @@ class TextTask:
             raise TaskError(f"eval_windows={eval_windows}: evaluation needs at least 1 window.")
         if files is not None and not files:
             raise TaskError("files is an empty list. Give at least one file, or None.")
+        if text is not None and files is not None:
+            raise TaskError(f"text={text!r} and files: give one of them.")
         self.seq_len = seq_len
         self.seed = seed
-        if files is None:
-            text = standard_library_text()
-            self._source = "Python standard library"
-            self._files = list(STANDARD_LIBRARY)
-        else:
-            text = SEPARATOR.join(read_text(path) for path in files)
+        if files is not None:
+            content = SEPARATOR.join(read_text(path) for path in files)
             self._source = "files"
             self._files = [Path(path).name for path in files]
-        self._sha256 = hashlib.sha256(text).hexdigest()
+        elif text is not None:
+            content = read_named_text(text)
+            self._source = text
+            self._files = [f"{text}.txt"]
+        else:
+            content = standard_library_text()
+            self._source = STANDARD_LIBRARY_SOURCE
+            self._files = list(STANDARD_LIBRARY)
+        self._sha256 = hashlib.sha256(content).hexdigest()
 
-        split = len(text) - round(len(text) * held_out)
-        tokens = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        split = len(content) - round(len(content) * held_out)
+        tokens = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         self._train, self._held_out = tokens[:split], tokens[split:]
         # A window is T inputs and the byte after the last of them.
         for part, name in ((self._train, "train"), (self._held_out, "held-out")):
             if len(part) <= seq_len:
                 raise TaskError(
-                    f"the {name} split has {len(part)} bytes (of a text of {len(text)}), but a "
+                    f"the {name} split has {len(part)} bytes (of a text of {len(content)}), but a "
                     f"context of {seq_len} needs at least {seq_len + 1}. Give a longer text, or "
                     "a shorter context (seq_len, --max-seq-len)."
                 )
@@ -259,6 +403,6 @@ class TextTask:
             "seq_len": self.seq_len,
             "seed": self.seed,
         }
-        if self._source != "files":
+        if self._source == STANDARD_LIBRARY_SOURCE:
             description["python"] = platform.python_version()
         return description
