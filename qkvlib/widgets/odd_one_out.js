@@ -508,7 +508,7 @@ function render({ model, el }) {
       tags[i].textContent = i === odd ? `${i + 1}\nodd` : String(i + 1);
       tags[i].className = i === odd ? "tag odd" : "tag";
     });
-    const label = `${variant}, layer ${layer + 1}, head ${head + 1}`;
+    const label = `${variant}, layer ${layer}, head ${head}`;
     const found = around(weights, odd);
     const line = (words, value) => [h("dt", {}, words), h("dd", {}, percent(value))];
     const text = only === NO_PICK ? "" : focusText(weights, only, labels, from);
@@ -536,7 +536,7 @@ function render({ model, el }) {
     const weights = unpackWeights(chosen.maps[shown][layer][head], n);
     const name = (i) => `${i + 1} (${labels[i]})`;
     table.replaceChildren(
-      h("caption", {}, `${variant}, layer ${layer + 1}, head ${head + 1}: rows look, columns are looked at; percent`),
+      h("caption", {}, `${variant}, layer ${layer}, head ${head}: rows look, columns are looked at; percent`),
       h("thead", {}, h("tr", {}, h("td"), ...weights.map((_, j) => h("th", { scope: "col" }, name(j))))),
       h("tbody", {}, ...weights.map((row, i) => h("tr", {}, h("th", { scope: "row" }, name(i)), ...row.map((weight) => h("td", {}, String(Math.round(100 * weight))))))),
     );
@@ -551,8 +551,8 @@ function render({ model, el }) {
     answered.hidden = graph.hidden = !drawn.done;
     later.hidden = drawn.done;
     variants.update(state.models.map((each) => ({ value: each.name, title: each.name, swatch: each.colour })), state.variant);
-    layers.update(Array.from({ length: state.n_layers }, (_, i) => ({ value: i, title: String(i + 1) })), state.layer);
-    heads.update(Array.from({ length: state.n_heads }, (_, i) => ({ value: i, title: String(i + 1) })), state.head);
+    layers.update(Array.from({ length: state.n_layers }, (_, i) => ({ value: i, title: String(i) })), state.layer);
+    heads.update(Array.from({ length: state.n_heads }, (_, i) => ({ value: i, title: String(i) })), state.head);
     if (Number(least.value) !== state.least) least.value = state.least;
     leastLabel.textContent = `Edges from ${state.least} % on`;
     least.setAttribute("aria-valuetext", `${state.least} percent`);

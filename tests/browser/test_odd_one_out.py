@@ -162,10 +162,10 @@ def test_the_graph_follows_model_layer_head_and_limit(
 
     assert page.locator(".edge").count() == drawn(weights(widget, "QKV"), 0.12)
     page.get_by_role("radio", name="Q=K=V", exact=True).check(force=True)
-    page.get_by_role("group", name="Layer").get_by_label("2").check(force=True)
-    page.get_by_role("group", name="Head").get_by_label("3").check(force=True)
+    page.get_by_role("group", name="Layer").get_by_label("1").check(force=True)
+    page.get_by_role("group", name="Head").get_by_label("2").check(force=True)
     found = weights(widget, "Q=K=V", 1, 2)
-    assert page.locator(".told b").inner_text() == "Q=K=V, layer 2, head 3"
+    assert page.locator(".told b").inner_text() == "Q=K=V, layer 1, head 2"
     assert page.locator(".edge").count() == drawn(found, 0.12)
     slider = page.get_by_role("slider", name="Edges from")
     slider.focus()
@@ -183,7 +183,7 @@ def test_one_image_is_singled_out(game: Callable[..., Any], widget: OddOneOut) -
     page.get_by_role("slider", name="Edges from").focus()
     page.keyboard.press("Home")
     page.locator(".node").nth(2).hover()
-    assert page.locator(".told").inner_text().startswith("QKV, layer 1, head 1. Image 3 (")
+    assert page.locator(".told").inner_text().startswith("QKV, layer 0, head 0. Image 3 (")
     found = weights(widget, "QKV")
     incoming = int((found[:, 2] > 0).sum()) - int(found[2, 2] > 0)
     outgoing = int((found[2] > 0).sum()) - int(found[2, 2] > 0)
