@@ -256,6 +256,15 @@ from .tasks.text import (
 from .tasks.vision import (
     VisionTask as VisionTask,
 )
+from .tokenizer import (
+    BYTES as BYTES,
+    BPETokenizer as BPETokenizer,
+    ByteTokenizer as ByteTokenizer,
+    Tokenizer as Tokenizer,
+    TokenizerError as TokenizerError,
+    load_tokenizer as load_tokenizer,
+    to_bytes as to_bytes,
+)
 from .training import (
     InterruptedRunError as InterruptedRunError,
     Progress as Progress,

@@ -174,7 +174,10 @@ def _training_options(command: F) -> F:
     "[default: the source of Python's standard library]",
 )  # fmt: skip
 @click.option("--config", "name", default="small", show_default=True, help="Shape to start from.")
-@click.option("--max-seq-len", type=int, help="Context, in bytes.")
+@click.option("--max-seq-len", type=int, help="Context, in tokens.")
+@click.option(
+    "--bpe", type=int, metavar="N", help="Learn N tokens from the text.  [default: bytes]"
+)
 @click.option("--steps", default=2000, show_default=True, help="Updates.")
 @_training_options
 def text(
@@ -182,28 +185,24 @@ def text(
     text: tuple[Path, ...],
     name: str,
     max_seq_len: int | None,
+    bpe: int | None,
     seed: int,
     threads: int | None,
     **options: Any,
 ) -> None:
-    """Train a GPT to predict the next byte of a text."""
+    """Train a GPT to predict the next byte of a text, or the next token."""
     _set_threads(threads)
     from qkvlib.config import get_config
-    from qkvlib.tasks.text import TEXTS, VOCAB_SIZE, TextTask
+    from qkvlib.tasks.text import TEXTS, TextTask
 
     config = get_config(name)
-    config = config.replace(
-        max_seq_len=config.max_seq_len if max_seq_len is None else max_seq_len,
-        vocab_size=VOCAB_SIZE,
-    )
-    config = _shape(config, options)
+    if max_seq_len is not None:
+        config = config.replace(max_seq_len=max_seq_len)
     given = [*text, *files]
     named = str(given[0]) if len(given) == 1 and not given[0].exists() else None
-    task = (
-        TextTask(config.max_seq_len, text=named, seed=seed)
-        if named in TEXTS
-        else TextTask(config.max_seq_len, files=given or None, seed=seed)
-    )
+    what = {"text": named} if named in TEXTS else {"files": given or None}
+    task = TextTask(config.max_seq_len, seed=seed, bpe_vocab_size=bpe, **what)
+    config = _shape(config.replace(vocab_size=task.vocab_size), options)
     _train(config, task, seed, **options)
 
 
@@ -489,11 +488,11 @@ def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json:
     help="Folder of a run, or its .safetensors file.",
 )  # fmt: skip
 @click.option("--prompt", required=True, help="Text to go on from.")
-@click.option("--max-new-tokens", type=int, help="Bytes to write.  [default: what fits, up to 200]")
+@click.option("--max-new-tokens", type=int, help="Tokens to write. [default: what fits, up to 200]")
 @click.option("--temperature", default=0.8, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, help="Choose among the k likeliest bytes only.")
+@click.option("--top-k", type=int, help="Choose among the k likeliest tokens only.")
 @click.option("--seed", default=0, show_default=True, help="Of the choice.")
-@click.option("--no-cache", is_flag=True, help="Compute all anew for each byte; the same text.")
+@click.option("--no-cache", is_flag=True, help="Compute all anew for each token; the same text.")
 @_json_option
 def generate(
     checkpoint: Path,
@@ -513,9 +512,17 @@ def generate(
     from qkvlib.checkpoint import load_checkpoint
     from qkvlib.generation import generate as make, stream_text
     from qkvlib.tasks.text import encode
+    from qkvlib.tokenizer import TOKENIZER_FILE, TokenizerError, load_tokenizer
 
     model = load_checkpoint(checkpoint)
-    tokens = encode(prompt)
+    tokenizer = load_tokenizer(checkpoint)
+    known = getattr(model.config, "vocab_size", None)
+    if known not in (None, tokenizer.vocab_size):  # a model of images is refused further down
+        raise TokenizerError(
+            f"the model knows {known} tokens, and the tokenizer beside it "
+            f"{tokenizer.vocab_size}. Put the run's own {TOKENIZER_FILE} into its folder."
+        )
+    tokens = encode(prompt, tokenizer)
     if max_new_tokens is None:
         max_new_tokens = max(1, min(200, model.config.max_seq_len - len(tokens)))
     generation = make(
@@ -530,7 +537,7 @@ def generate(
     pieces = []
     if not as_json:
         click.echo(prompt, nl=False)
-    for piece in stream_text(generation):
+    for piece in stream_text(generation, tokenizer):
         pieces.append(piece)
         if not as_json:
             click.echo(piece, nl=False)
