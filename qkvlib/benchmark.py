@@ -166,7 +166,10 @@ def _timed(work: Work, times: int) -> float:
 DECODE_SHAPE: Final = ModelConfig(
     d_model=4096, n_layers=8, n_heads=32, vocab_size=256, max_seq_len=16_384
 )
-"""Width and heads of a model of about 7 billion parameters; 32 heads of 128."""
+"""Width and heads of a model of about 7 billion parameters; 32 heads of 128.
+
+:meta hide-value:
+"""
 
 _CACHE_BYTES: Final = (1 << 28, 1 << 30)  # at least and at most so many, where there are layers
 
@@ -343,7 +346,10 @@ GENERATION_SHAPES: Final[Mapping[str, ModelConfig]] = MappingProxyType(
         ),
     }
 )
-"""Shapes of the models whose generation is compared with that of other libraries."""
+"""Shapes of the models whose generation is compared with that of other libraries.
+
+:meta hide-value:
+"""
 
 
 @torch.inference_mode()
@@ -386,7 +392,10 @@ def bench_decode(
 BENCHMARKS: Final[Mapping[str, Callable[..., SpeedTable]]] = MappingProxyType(
     {"decode": bench_decode}
 )
-"""Name -> benchmark."""
+"""Name -> benchmark.
+
+:meta hide-value:
+"""
 
 
 def get_benchmark(name: str) -> Callable[..., SpeedTable]:

@@ -32,7 +32,10 @@ ROPE_SCHEMES: Final[Mapping[RopeScheme, str]] = MappingProxyType(
         "two_tensors": "turned keys and plain values are both kept, and nothing is saved",
     }
 )
-"""How keys that turn with their position can be values as well -> what that means."""
+"""How keys that turn with their position can be values as well -> what that means.
+
+:meta hide-value:
+"""
 
 PlusPosition = Literal["index", "grid", "none"]
 

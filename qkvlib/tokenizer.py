@@ -165,7 +165,10 @@ class BPETokenizer:
 
 
 BYTES: Final[Tokenizer] = ByteTokenizer()
-"""A byte for a token: the course's default."""
+"""A byte for a token: the course's default.
+
+:meta hide-value:
+"""
 
 
 def to_bytes(tokens: Iterable[int] | Tensor, tokenizer: Tokenizer = BYTES) -> bytes:

@@ -207,7 +207,10 @@ TEXTS: Final[Mapping[str, TextSource]] = MappingProxyType(
         )
     }
 )
-"""Name -> text; the default text needs none, see :func:`standard_library_text`."""
+"""Name -> text; the default text needs none, see :func:`standard_library_text`.
+
+:meta hide-value:
+"""
 
 
 def get_text_source(name: str) -> TextSource:
