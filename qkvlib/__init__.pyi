@@ -31,6 +31,7 @@ from .benchmark import (
     SpeedRow as SpeedRow,
     SpeedTable as SpeedTable,
     bench_decode as bench_decode,
+    bench_train as bench_train,
     compare_speed as compare_speed,
 )
 from .cache import (

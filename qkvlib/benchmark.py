@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from qkvlib.accounting import cache_bytes, format_bytes
@@ -28,9 +28,9 @@ from qkvlib.attention import attend
 from qkvlib.cache import KVCache
 from qkvlib.config import ModelConfig, get_config
 from qkvlib.generation import generate
-from qkvlib.models import build_model
+from qkvlib.models import build_model, token_loss
 from qkvlib.records import cpu_name, versions
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 from qkvlib.terminal import someone_watches
 from qkvlib.text_table import aligned
 
@@ -81,7 +81,7 @@ class SpeedTable:
             "rows": [asdict(row) for row in self.rows],
             "cpu": cpu_name(),
             "threads": torch.get_num_threads(),
-            "versions": versions("transformers"),
+            "versions": versions("transformers", "x-transformers"),
         }
 
     def to_text(self) -> str:
@@ -261,6 +261,84 @@ def _cache_rows(tokens: int, turns: int) -> Iterator[SpeedRow]:
         )
 
 
+# Beside other libraries
+
+SHAPES: Final[Mapping[str, ModelConfig]] = MappingProxyType(
+    {
+        "d_model 128, 4 layers": ModelConfig(
+            d_model=128, n_layers=4, n_heads=4, vocab_size=256, max_seq_len=256
+        ),
+        "d_model 384, 6 layers": ModelConfig(
+            d_model=384, n_layers=6, n_heads=6, vocab_size=256, max_seq_len=256
+        ),
+    }
+)
+"""Models that are compared with those of other libraries; all have learned positions.
+
+:meta hide-value:
+"""
+
+
+def _trainer(model: nn.Module, tokens: Tensor) -> Work:
+    """One update: batch in, weights changed."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+
+    def work() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        token_loss(model(tokens[:, :-1]), tokens[:, 1:]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return work
+
+
+def bench_train(*, batch_size: int = 8, turns: int = 7) -> SpeedTable:
+    """Measure training beside x-transformers, both with fused AdamW and a tied output layer.
+
+    Args:
+        batch_size: Sequences in an update, as long as the model's context.
+        turns: Turns of each pair.
+
+    Raises:
+        ModuleNotFoundError: If x-transformers is not installed; the message says how to get it.
+    """
+    if importlib.util.find_spec("x_transformers") is None:
+        raise ModuleNotFoundError(
+            'this benchmark needs x-transformers: pip install "qkvlib[bench]", or make bench.'
+        )
+    from x_transformers import Decoder, TransformerWrapper
+
+    torch.manual_seed(0)
+    rows = []
+    for name, config in SHAPES.items():
+        ours = build_model(config, seed=0)
+        theirs = TransformerWrapper(
+            num_tokens=config.vocab_size,
+            max_seq_len=config.max_seq_len,
+            tie_embedding=True,
+            attn_layers=Decoder(
+                dim=config.d_model,
+                depth=config.n_layers,
+                heads=config.n_heads,
+                attn_dim_head=config.head_dim,
+                attn_flash=True,
+                ff_mult=config.d_ff // config.d_model,
+            ),
+        )
+        sizes = [sum(p.numel() for p in model.parameters()) for model in (ours, theirs)]
+        tokens = torch.randint(config.vocab_size, (batch_size, config.max_seq_len + 1))
+        rows.append(
+            compare_speed(
+                f"an update beside x-transformers, {name}",
+                batch_size * config.max_seq_len,
+                _trainer(ours, tokens),
+                _trainer(theirs, tokens),
+                turns=turns,
+                note=f"{sizes[0]:,} parameters here, {sizes[1]:,} there",
+            )
+        )
+    return SpeedTable("train", tuple(rows))
+
+
 # Generation from the first token to the last
 
 
@@ -274,7 +352,7 @@ def _generation_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
 
     yield compare_speed(
         "generation, with a cache against without", new_tokens, make(True), make(False),
-        turns=min(turns, 3),  # without a cache a turn takes half a minute
+        turns=min(turns, 3),  # a thousand passes over up to a thousand tokens take their time
     )  # fmt: skip
 
 
@@ -285,7 +363,7 @@ def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
     from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 
     prompt = torch.zeros(16, dtype=torch.long)
-    for name, config in GENERATION_SHAPES.items():
+    for name, config in SHAPES.items():
         room = len(prompt) + new_tokens
         config = config.replace(max_seq_len=room)
         ours = build_model(config, seed=0).eval()
@@ -336,22 +414,6 @@ def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
         )
 
 
-GENERATION_SHAPES: Final[Mapping[str, ModelConfig]] = MappingProxyType(
-    {
-        "d_model 128, 4 layers": ModelConfig(
-            d_model=128, n_layers=4, n_heads=4, vocab_size=256, max_seq_len=256
-        ),
-        "d_model 384, 6 layers": ModelConfig(
-            d_model=384, n_layers=6, n_heads=6, vocab_size=256, max_seq_len=256
-        ),
-    }
-)
-"""Shapes of the models whose generation is compared with that of other libraries.
-
-:meta hide-value:
-"""
-
-
 @torch.inference_mode()
 def bench_decode(
     sizes: Iterable[int] = (1024, 4096, 16_384),
@@ -390,7 +452,7 @@ def bench_decode(
 
 
 BENCHMARKS: Final[Mapping[str, Callable[..., SpeedTable]]] = MappingProxyType(
-    {"decode": bench_decode}
+    {"decode": bench_decode, "train": bench_train}
 )
 """Name -> benchmark.
 
@@ -404,6 +466,4 @@ def get_benchmark(name: str) -> Callable[..., SpeedTable]:
     Raises:
         UnknownNameError: If there is none of that name; the message offers the nearest.
     """
-    if name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
-    return BENCHMARKS[name]
+    return look_up("benchmark", name, BENCHMARKS)

@@ -38,7 +38,7 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise  # click knows what to do when a reader such as head has seen enough
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ModuleNotFoundError) as error:
             if os.environ.get("QKV_DEBUG"):
                 raise
             click.echo(f"Error: {error}", err=True)
@@ -463,8 +463,8 @@ def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> Non
 def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json: bool) -> None:
     """Measure speed on this machine, as ratios of two ways that take turns.
 
-    Benchmarks: decode. A few minutes; let nothing else run. Beside transformers, too, if that is
-    installed: pip install "qkvlib[bench]".
+    Benchmarks: decode, train. Let nothing else run. Other libraries are measured beside the course
+    where they are installed: pip install "qkvlib[bench]".
     """
     # Both before PyTorch is imported: threads stay on their core, and nothing asks the network.
     os.environ.setdefault("OMP_PROC_BIND", "true")
@@ -641,17 +641,14 @@ def fetch(
     fetched again. Stop whenever you like: the same command goes on where it stopped.
     """
     from qkvlib.local_data import data_folder
-    from qkvlib.sharing import unknown_name
+    from qkvlib.sharing import look_up
     from qkvlib.tasks.images import IMAGE_SETS, ImageSource, fetch_images
     from qkvlib.tasks.text import TEXTS, TextSource, fetch_text
 
     folder = folder or data_folder()
     rows: list[dict[str, Any]] = []
     known: dict[str, ImageSource | TextSource] = {**IMAGE_SETS, **TEXTS}
-    for name in names:
-        if name not in known:
-            raise unknown_name("set of images or text", name, known)
-    for source in [known[name] for name in names]:
+    for source in [look_up("set of images or text", name, known) for name in names]:
         missing = source.place(folder) is None
         if missing and not as_json:
             click.echo(f"{source.name}: {source.download_bytes / 1e6:,.1f} MB to fetch", err=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from qkvlib import SpeedRow, SpeedTable, benchmark, compare_speed
+from qkvlib import ModelConfig, SpeedRow, SpeedTable, benchmark, build_model, compare_speed
 from qkvlib.cli import main
 
 
@@ -126,3 +126,20 @@ def test_text_and_unknown_names() -> None:
     result = CliRunner().invoke(main, ["bench", "decoding"])
     assert result.exit_code == 2
     assert "Did you mean 'decode'" in result.stderr
+
+
+def test_training_needs_the_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qkvlib.benchmark.importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["bench", "train"])
+    assert result.exit_code == 2
+    assert "needs x-transformers: pip install" in result.stderr
+
+
+def test_an_update_changes_the_weights() -> None:
+    config = ModelConfig(d_model=16, n_layers=1, n_heads=2, vocab_size=11, max_seq_len=8)
+    model = build_model(config, seed=0)
+    before = [parameter.clone() for parameter in model.parameters()]
+    benchmark._trainer(model, torch.randint(11, (2, 9)))()
+    assert not any(
+        torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True) if a.ndim > 1
+    )

@@ -26,7 +26,7 @@ from torch import Tensor
 from qkvlib.config import StackConfig
 from qkvlib.fetch import download
 from qkvlib.local_data import DATA_FOLDER_VARIABLE, alone_in, data_folder
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 from qkvlib.tasks import Batch, TaskError, step_generator, token_misfit
 from qkvlib.tokenizer import BYTES, TOKENIZER_FILE, BPETokenizer, Tokenizer, to_bytes
 
@@ -219,9 +219,7 @@ def get_text_source(name: str) -> TextSource:
     Raises:
         UnknownNameError: If there is none of that name; the message offers the nearest.
     """
-    if name not in TEXTS:
-        raise unknown_name("text", name, TEXTS)
-    return TEXTS[name]
+    return look_up("text", name, TEXTS)
 
 
 def fetch_text(
