@@ -174,17 +174,22 @@ DECODE_SHAPE: Final = ModelConfig(
 _CACHE_BYTES: Final = (1 << 28, 1 << 30)  # at least and at most so many, where there are layers
 
 
-def _layers(variant: str, tokens: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _n_layers(config: ModelConfig, tokens: int) -> int:
+    """So many that no cache stays in the processor from one turn of it to the next."""
+    layer_bytes = cache_bytes(config, tokens, dtype=torch.float32) // config.n_layers
+    least, most = (-(-limit // layer_bytes) for limit in _CACHE_BYTES)
+    return min(most, max(config.n_layers, least))
+
+
+def _layers(variant: str, tokens: int, n_layers: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """A query, and the keys and values that a full cache hands out, for each layer.
 
-    Layers take turns, as those of a model do, and are so many that none stays in the processor.
+    Layers take turns, as those of a model do.
     """
     config = DECODE_SHAPE.replace(variant=variant)
     held = (1, config.n_kv_heads, tokens, config.head_dim)
     layers: list[tuple[Tensor, Tensor, Tensor]] = []
-    layer_bytes = cache_bytes(config, tokens, dtype=torch.float32) // config.n_layers
-    least, most = (-(-limit // layer_bytes) for limit in _CACHE_BYTES)
-    for _ in range(min(most, max(config.n_layers, least))):
+    for _ in range(n_layers):
         tensors = {name: torch.randn(held) for name in config.sharing.cached}
         k, v = (tensors[config.sharing.roles[role]] for role in ("k", "v"))
         layers.append((torch.randn(1, config.n_heads, 1, config.head_dim), k, v))
@@ -213,13 +218,17 @@ def _by_repeating(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attention_rows(sizes: Iterable[int], turns: int) -> Iterator[SpeedRow]:
     for tokens in sizes:
-        plain, tied = _layers("QKV", tokens), _layers("Q-K=V", tokens)
+        smaller = DECODE_SHAPE.replace(variant="Q-K=V")
+        n_layers = _n_layers(smaller, tokens)  # the same work on both sides
+        plain, tied = (_layers(name, tokens, n_layers) for name in ("QKV", "Q-K=V"))
         yield compare_speed(
             "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours),
             turns=turns,
         )  # fmt: skip
         for variant in ("GQA-8", "MQA"):
-            layers = _layers(variant, tokens)
+            layers = _layers(
+                variant, tokens, _n_layers(DECODE_SHAPE.replace(variant=variant), tokens)
+            )
             for name, other in (("enable_gqa", _by_enable_gqa), ("repeating", _by_repeating)):
                 yield compare_speed(
                     f"attention, {variant} folded against {name}",
@@ -394,7 +403,7 @@ def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
                 min_new_tokens=new_tokens,
                 do_sample=False,
                 pad_token_id=0,
-                past_key_values=cache,
+                cache=cache,
             )
             return made
 

@@ -76,13 +76,31 @@ def test_the_ways_give_the_same(variant: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         benchmark, "DECODE_SHAPE", benchmark.DECODE_SHAPE.replace(d_model=256, n_layers=2)
     )
-    layers = benchmark._layers(variant, 20)
-    assert layers
+    layers = benchmark._layers(variant, 20, 2)
+    assert len(layers) == 2
     for q, k, v in layers:
         assert (k is v) is (variant == "Q-K=V")
         ours = benchmark._ours(q, k, v)
         for other in (benchmark._by_enable_gqa, benchmark._by_repeating):
             torch.testing.assert_close(other(q, k, v), ours)
+
+
+@torch.inference_mode()
+def test_both_sides_have_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def note(variant: str, tokens: int, n_layers: int) -> list[object]:
+        seen.append((variant, n_layers))
+        return []
+
+    monkeypatch.setattr(benchmark, "_layers", note)
+    monkeypatch.setattr(benchmark, "compare_speed", lambda *_, **__: None)
+    for tokens in (1024, 16_384):
+        seen.clear()
+        list(benchmark._attention_rows((tokens,), 1))
+        (first, of_plain), (second, of_tied) = seen[:2]
+        assert (first, second) == ("QKV", "Q-K=V")
+        assert of_plain == of_tied >= 2
 
 
 @pytest.fixture
