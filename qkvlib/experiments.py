@@ -423,6 +423,13 @@ VISION_RECIPES: Final[Mapping[str, VisionRecipe]] = MappingProxyType(
         "fashion-mnist": VisionRecipe(
             model=_vit(28, 7, 1, 10), epochs=5, n_train=60_000, flip=True
         ),
+        "cifar10": VisionRecipe(
+            # Learned positions are slower to start with: .547 against .563 after four passes.
+            model=_vit(32, 4, 3, 10, position="sinusoidal_2d"),
+            epochs=10,
+            n_train=50_000,
+            flip=True,
+        ),
         "tiny-imagenet-20": VisionRecipe(
             model=_vit(64, 8, 3, 20), epochs=20, n_train=10_000, shift=6, flip=True
         ),
