@@ -84,6 +84,15 @@ from .experiments import (
     VisionRecipe as VisionRecipe,
     get_experiment as get_experiment,
 )
+from .export import (
+    DecodeStep as DecodeStep,
+    ExportError as ExportError,
+    WholePass as WholePass,
+    empty_past as empty_past,
+    export_onnx as export_onnx,
+    graph_names as graph_names,
+    round_to_half as round_to_half,
+)
 from .fetch import (
     Archive as Archive,
     FetchError as FetchError,

@@ -567,6 +567,38 @@ def generate(
     )
 
 
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="File to write, FILE.onnx."
+)
+@click.option("--half", is_flag=True, help="Round weights to float16 and store them so.")
+@_json_option
+def export(checkpoint: Path, out: Path, half: bool, as_json: bool) -> None:
+    """Write a trained model as an ONNX graph, for a browser or another runtime.
+
+    CHECKPOINT is the folder of a run, or its .safetensors file.
+    """
+    from qkvlib.accounting import format_bytes
+    from qkvlib.checkpoint import load_checkpoint
+    from qkvlib.export import export_onnx, graph_names, round_to_half
+
+    model = load_checkpoint(checkpoint)
+    if half:
+        round_to_half(model)
+    export_onnx(model, out, half=half)  # type: ignore[arg-type]  # other kinds are refused there
+    inputs, outputs = graph_names(model.config)  # type: ignore[arg-type]
+    variant, size = model.config.variant, out.stat().st_size
+    if as_json:
+        _print_json(
+            {"variant": variant.name, "out": str(out), "bytes": size, "inputs": inputs,
+             "outputs": outputs}
+        )  # fmt: skip
+        return
+    click.echo(f"{out}: {variant.both_forms}, {format_bytes(size)}")
+    click.echo(f"in:  {', '.join(inputs)}\nout: {', '.join(outputs)}")
+
+
 @main.group()
 def data() -> None:
     """List, fetch and check sets of images, and texts."""

@@ -1,0 +1,173 @@
+"""A graph computes what the model does, step by step, and says so when it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from qkvlib import (
+    KVCache,
+    ModelConfig,
+    ViTConfig,
+    build_model,
+    cache_bytes,
+    config_from_dict,
+    export,
+)
+from qkvlib.cli import main
+from qkvlib.export import ExportError, empty_past, export_onnx, graph_names, round_to_half
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CAUSAL = ModelConfig(d_model=32, n_layers=2, n_heads=4, vocab_size=64, max_seq_len=24)
+VARIANTS = ("QKV", "Q-K=V", "Q=K=V", "MQA")
+
+
+def stirred(config: ModelConfig) -> Any:
+    """A model whose weights are as wide as trained ones, rounded to float16."""
+    model = build_model(config, seed=0).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    round_to_half(model)
+    return model
+
+
+class Session:
+    """A graph, run as a page runs it: the cache goes round."""
+
+    def __init__(self, path: Path, config: ModelConfig) -> None:
+        self.session = onnxruntime.InferenceSession(str(path))
+        self.inputs, self.outputs = graph_names(config)
+        self.past = [each.numpy() for each in empty_past(config)]
+
+    def step(self, tokens: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        fed = dict(zip(self.inputs, [tokens.numpy(), *self.past], strict=True))
+        logits, weights, *self.past = self.session.run(self.outputs, fed)
+        return logits, weights
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Any, Path]]:
+    folder = tmp_path_factory.mktemp("graphs")
+    made = {}
+    for i, variant in enumerate(VARIANTS):
+        model = stirred(CAUSAL.replace(variant=variant))
+        made[variant] = (model, export_onnx(model, folder / f"{i}.onnx", half=True))
+    return made
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_step_by_step_it_is_the_model(graphs: Mapping[str, tuple[Any, Path]], variant: str) -> None:
+    model, path = graphs[variant]
+    tokens = torch.randint(64, (1, 24), generator=torch.Generator().manual_seed(2))
+    whole, maps = model(tokens, return_attention=True)
+    session, cache = Session(path, model.config), KVCache(model.config)
+    start = 0
+    for size in (5, 1, 1, 7, 10):
+        logits, weights = session.step(tokens[:, start : start + size])
+        model(tokens[:, start : start + size], cache=cache)
+        start += size
+        assert np.abs(logits - whole[:, start - size : start].numpy()).max() < 1e-4
+        for layer, drawn in zip(maps, weights, strict=True):
+            wanted = layer.weights[0, :, start - size : start, :start].numpy()
+            assert np.abs(drawn - wanted).max() < 1e-5
+        # The bytes that go round are those of a cache, and of the formula.
+        held = sum(each.nbytes for each in session.past)
+        assert held == cache.nbytes_used == cache_bytes(model.config, start, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("variant", ["QKV", "Q=K-V", "(Q=K-V)+", "(Q=K=V)+"])
+@torch.no_grad()
+def test_an_encoder_gives_scores_and_weights(variant: str, tmp_path: Path) -> None:
+    config = CAUSAL.replace(variant=variant, causal=False, max_seq_len=9)
+    model = stirred(config)
+    path = export_onnx(model, tmp_path / "encoder.onnx")
+    tokens = torch.randint(64, (1, 9))
+    inputs, outputs = graph_names(config)
+    session = onnxruntime.InferenceSession(str(path))
+    found = session.run(outputs, {inputs[0]: tokens.numpy()})
+    logits, maps = model(tokens, return_attention=True)
+    wanted = [logits, *(torch.stack([m[i][0] for m in maps]) for i in (0, 1))]
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert np.abs(ours - theirs.numpy()).max() < 1e-4
+
+
+def test_it_carries_its_configuration_and_half_the_bytes(
+    graphs: Mapping[str, tuple[Any, Path]], tmp_path: Path
+) -> None:
+    model, path = graphs["Q-K=V"]
+    props = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert config_from_dict(json.loads(props[export.METADATA_KEY])) == model.config
+    large = build_model(CAUSAL.replace(d_model=128, variant="Q-K=V"), seed=0)
+    sizes = [
+        export_onnx(large, tmp_path / f"{half}.onnx", half=half).stat().st_size
+        for half in (False, True)
+    ]
+    weights = 4 * sum(p.numel() for p in large.parameters())
+    assert sizes[0] - sizes[1] > 0.45 * weights
+
+
+def test_the_command_exports_a_run(tmp_path: Path) -> None:
+    small = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--max-seq-len", "8"]
+    source = tmp_path / "text.txt"
+    source.write_text("tell me what you keep, " * 60)
+    run, out = tmp_path / "run", tmp_path / "model.onnx"
+    trained = CliRunner().invoke(
+        main, ["train", "text", str(source), "--steps", "1", "--out", str(run), *small]
+    )
+    assert trained.exit_code == 0, trained.output
+    result = CliRunner().invoke(main, ["export", str(run), "--out", str(out), "--half", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["bytes"] == out.stat().st_size
+    assert told["inputs"] == ["tokens", "past.0.k", "past.0.v"]
+    nowhere = CliRunner().invoke(main, ["export", str(tmp_path / "no"), "--out", str(out)])
+    assert nowhere.exit_code != 0
+    assert "no" in nowhere.output
+
+
+def test_what_cannot_be_exported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "no.onnx"
+    image = ViTConfig(
+        d_model=16, n_layers=1, n_heads=2, image_size=8, patch_size=4, n_channels=1, n_classes=2
+    )
+    with pytest.raises(ExportError, match="a GPT or an Encoder"):
+        export_onnx(build_model(image), target)  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match=r"max_seq_len=4.*at least 5"):
+        export_onnx(build_model(CAUSAL.replace(max_seq_len=4)), target)
+    large = build_model(CAUSAL)
+    with torch.no_grad():
+        large.head.weight[0, 0] = 1e6
+    with pytest.raises(ExportError, match="float16 ends at 65504"):
+        round_to_half(large)
+    frozen = onnx.load_model_from_string(_frozen().SerializeToString())
+    with pytest.raises(ExportError, match=r"froze axis 2 of 'past\.0\.k'"):
+        export._check_lengths(frozen, CAUSAL)
+    monkeypatch.setattr("qkvlib.export.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"onnx and onnxscript.*qkvlib\[export\]"):
+        export_onnx(build_model(CAUSAL), target)
+    assert not target.exists()
+
+
+def _frozen() -> Any:
+    """A graph whose cache has one length only."""
+    kinds = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
+    inputs = [
+        onnx.helper.make_tensor_value_info("tokens", kinds[0], [1, "new"]),
+        onnx.helper.make_tensor_value_info("past.0.k", kinds[1], [1, 4, 3, 8]),
+    ]
+    graph = onnx.helper.make_graph([], "frozen", inputs, [])
+    return onnx.helper.make_model(graph)
