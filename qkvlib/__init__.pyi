@@ -91,7 +91,9 @@ from .export import (
     empty_past as empty_past,
     export_onnx as export_onnx,
     graph_names as graph_names,
+    load_weights as load_weights,
     round_to_half as round_to_half,
+    save_weights as save_weights,
 )
 from .fetch import (
     Archive as Archive,

@@ -78,7 +78,7 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         record: RunRecord | None,
     ) -> Checkpoint:
-        tensors = {f"model.{name}": tensor for name, tensor in _distinct_state(model).items()}
+        tensors = {f"model.{name}": tensor for name, tensor in distinct_state(model).items()}
         if record is None:
             for name, parameter in model.named_parameters():
                 for key, value in optimizer.state[parameter].items():
@@ -147,7 +147,7 @@ class Checkpoint:
 
     def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Put the saved tensors back; without an optimizer, those of the model only."""
-        own = {name: tensor.detach() for name, tensor in _distinct_state(model).items()}
+        own = {name: tensor.detach() for name, tensor in distinct_state(model).items()}
         saved = self._part("model.")
         if own.keys() != saved.keys() or any(own[n].shape != saved[n].shape for n in own):
             raise CheckpointError(
@@ -178,7 +178,7 @@ class Checkpoint:
         }
 
 
-def _distinct_state(model: nn.Module) -> dict[str, Tensor]:
+def distinct_state(model: nn.Module) -> dict[str, Tensor]:
     """The model's tensors, each once: safetensors refuses two names for one tensor."""
     distinct: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():

@@ -3,6 +3,9 @@
 The graph is traced from the model itself, so there is no second attention to keep in step. What the
 cache holds goes in and comes out as tensors, one for each name in ``config.cached``: a graph of
 ``Q-K=V`` has half as many as one of ``QKV``.
+
+The numbers themselves may lie beside the graph in a safetensors file, which PyTorch reads as well
+(:func:`load_weights`): then a model's weights exist once.
 """
 
 from __future__ import annotations
@@ -11,20 +14,25 @@ import importlib.util
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from qkvlib.cache import LayerCache
-from qkvlib.config import ModelConfig
-from qkvlib.models import GPT, Encoder, TokenTransformer
+from qkvlib.checkpoint import distinct_state
+from qkvlib.config import ModelConfig, config_from_dict
+from qkvlib.models import GPT, Encoder, TokenTransformer, Transformer, build_model
 from qkvlib.records import write_atomically
 
 METADATA_KEY: Final = "qkvlib"
-"""Where a graph keeps the model's configuration, as JSON."""
+"""Where a graph, and a file of weights, keep the model's configuration, as JSON."""
 
 _LIBRARIES: Final = ("onnx", "onnxscript")
 _TRACED_PAST, _TRACED_NEW = 3, 2
@@ -171,7 +179,72 @@ def round_to_half(model: nn.Module) -> None:
         parameter.copy_(rounded)
 
 
-def export_onnx(model: TokenTransformer, path: str | PathLike[str], *, half: bool = False) -> Path:
+def save_weights(model: Transformer, path: str | PathLike[str], *, half: bool = False) -> Path:
+    """Write a model's weights and configuration, without what only training needs.
+
+    Args:
+        model: Any model of the course.
+        path: Where to write, for example ``"model.safetensors"``.
+        half: In float16, half the bytes. Call :func:`round_to_half` first, or the model and what
+            is read back differ by the rounding.
+
+    Returns:
+        The path.
+    """
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: tensor.detach().cpu().to(dtype).contiguous()
+        for name, tensor in distinct_state(model).items()
+    }
+    metadata = {METADATA_KEY: json.dumps(model.config.to_dict())}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    return Path(path)
+
+
+def load_weights(path: str | PathLike[str]) -> Transformer:
+    """Rebuild a model from what :func:`save_weights` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model in eval mode, its weights in float32.
+
+    Raises:
+        ExportError: If there is no such file, it is damaged, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ExportError(
+            f"there is no file {path}. save_weights(model, path) writes one; a run's folder is "
+            "read by load_checkpoint."
+        )
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            config = config_from_dict(json.loads((file.metadata() or {})[METADATA_KEY]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model = build_model(config, seed=0)
+        own = distinct_state(model)
+        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
+            raise ValueError("its tensors are not those of its model")
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            f"{path} is damaged or not a file of weights ({type(error).__name__}: {error}). Put "
+            "back a copy, or write it again with save_weights."
+        ) from error
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+    return model.eval()
+
+
+def export_onnx(
+    model: TokenTransformer,
+    path: str | PathLike[str],
+    *,
+    half: bool = False,
+    weights: str | PathLike[str] | None = None,
+) -> Path:
     """Write a model as an ONNX graph that takes any number of tokens and any length of cache.
 
     A causal model becomes a :class:`DecodeStep`, another one a :class:`WholePass` over
@@ -182,13 +255,18 @@ def export_onnx(model: TokenTransformer, path: str | PathLike[str], *, half: boo
         path: Where to write, for example ``"model.onnx"``.
         half: Store weights in float16, half the bytes; arithmetic stays float32. Call
             :func:`round_to_half` first, or model and graph differ by the rounding.
+        weights: A file beside the graph that :func:`save_weights` is to write, for example
+            ``"model.safetensors"``. The graph then refers to it (ONNX calls this external data)
+            and holds only what is no weight.
 
     Returns:
         The path.
 
     Raises:
-        ExportError: If it is another kind of model, a library is missing, or a length was frozen.
+        ExportError: If it is another kind of model, a library is missing, a length was frozen, or
+            the weights would lie in another folder.
     """
+    path = Path(path)
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
@@ -199,14 +277,19 @@ def export_onnx(model: TokenTransformer, path: str | PathLike[str], *, half: boo
             f"{type(model).__name__} cannot be exported: expected a model of tokens, a GPT or an "
             "Encoder."
         )
+    if weights is not None and Path(weights).absolute().parent != path.absolute().parent:
+        raise ExportError(
+            f"weights={weights} and the graph {path} are in two folders. A graph finds its weights "
+            f"by their name beside it: write them to {path.with_suffix('.safetensors')}."
+        )
     proto = _traced(model)
     _check_lengths(proto, model.config)
-    if half:
-        _store_in_half(proto)
+    places = {} if weights is None else _places(save_weights(model, weights, half=half))
+    _move_weights(proto, places, np.dtype(np.float16 if half else np.float32))
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(model.config.to_dict())
     write_atomically(path, proto.SerializeToString())
-    return Path(path)
+    return path
 
 
 def _traced(model: GPT | Encoder) -> Any:
@@ -234,7 +317,13 @@ def _traced(model: GPT | Encoder) -> Any:
             output_names=outputs, verbose=False,
         )  # fmt: skip
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    # Where in whose source each node was traced: larger than the graph, and other on each machine.
+    del proto.metadata_props[:], proto.graph.metadata_props[:], proto.graph.value_info[:]
+    for part in (*proto.graph.node, *proto.graph.input, *proto.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return proto
 
 
 def _check_lengths(proto: Any, config: ModelConfig) -> None:
@@ -251,22 +340,70 @@ def _check_lengths(proto: Any, config: ModelConfig) -> None:
             )
 
 
-def _store_in_half(proto: Any) -> None:
-    """Keep large weights in float16, and cast them where the graph begins."""
-    import numpy as np
+@dataclass(frozen=True)
+class _Place:
+    """Where the numbers of a weight lie."""
+
+    location: str
+    offset: int
+    length: int
+
+
+_Numbers = tuple[tuple[int, ...], bytes]
+"""A tensor by its shape and its numbers, as stored."""
+
+
+def _numbers(values: np.ndarray) -> _Numbers:
+    return values.shape, values.tobytes()
+
+
+def _places(path: Path) -> dict[_Numbers, _Place]:
+    """What a safetensors file holds, by its numbers: the tracer gives weights names of its own."""
+    data = path.read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    return {
+        (tuple(entry["shape"]), data[begin + first : begin + last]): _Place(
+            path.name, begin + first, last - first
+        )
+        for name, entry in header.items()
+        if name != "__metadata__"
+        for first, last in [entry["data_offsets"]]
+    }
+
+
+def _move_weights(proto: Any, places: Mapping[_Numbers, _Place], dtype: np.dtype) -> None:
+    """Have the graph read its weights from their places, and keep the rest of them in ``dtype``.
+
+    A weight that the tracer has transposed is transposed back where the graph begins; a runtime
+    does so once, when it loads the graph.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    casts = []
+    first = []
     for tensor in proto.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < _HALF_FROM:
-            continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *proto.graph.node]
+        values = numpy_helper.to_array(tensor).astype(dtype)
+        place = places.get(_numbers(values))
+        turned = place is None and (place := places.get(_numbers(values.T))) is not None
+        narrow = dtype != np.float32 and (place is not None or values.size >= _HALF_FROM)
+        steps = [("Cast", {"to": TensorProto.FLOAT})] * narrow + [("Transpose", {})] * turned
+        if place is None and not narrow:
+            continue
+        names = [*(f"{name}.{i}" for i in range(len(steps))), name]
+        tensor.CopyFrom(numpy_helper.from_array(values.T if turned else values, names[0]))
+        if place is not None:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in vars(place).items():
+                tensor.external_data.add(key=key, value=str(value))
+        first += [
+            helper.make_node(kind, [names[i]], [names[i + 1]], **options)
+            for i, (kind, options) in enumerate(steps)
+        ]
+    nodes = [*first, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
 
@@ -279,5 +416,7 @@ __all__ = [
     "empty_past",
     "export_onnx",
     "graph_names",
+    "load_weights",
     "round_to_half",
+    "save_weights",
 ]

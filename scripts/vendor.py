@@ -35,9 +35,12 @@ class VendorError(RuntimeError):
 
 
 class FileEntry(TypedDict):
-    """One file: its path in the package, its path in the repository, its SHA-256 and its size."""
+    """One file: its path in the package, its path in the repository, its SHA-256 and its size.
 
-    source: str
+    Without a ``source`` no package has it: it came from the project's own repository, by hand.
+    """
+
+    source: str | None
     target: str
     sha256: str
     bytes: int
@@ -141,14 +144,16 @@ def fetch(package: PackageEntry) -> dict[str, bytes]:
         archive = archives[0].read_bytes()
     files: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        for entry in package["files"]:
+        for source in [entry["source"] for entry in package["files"]]:
+            if source is None:
+                continue
             try:
-                member = tar.extractfile(f"package/{entry['source']}")
+                member = tar.extractfile(f"package/{source}")
             except KeyError:
                 member = None
             if member is None:
-                raise VendorError(f"{spec} has no file {entry['source']!r}; see {MANIFEST.name}.")
-            files[entry["source"]] = member.read()
+                raise VendorError(f"{spec} has no file {source!r}; see {MANIFEST.name}.")
+            files[source] = member.read()
     return files
 
 
@@ -164,7 +169,8 @@ def update(manifest: Manifest, root: Path = ROOT, *, accept: bool = False) -> li
         The paths that were written.
 
     Raises:
-        VendorError: If a fetched file does not have the sum that the manifest gives.
+        VendorError: If a fetched file does not have the sum that the manifest gives, or one that
+            no package has is not here.
     """
     written: list[str] = []
     for package in manifest["packages"]:
@@ -172,18 +178,41 @@ def update(manifest: Manifest, root: Path = ROOT, *, accept: bool = False) -> li
             continue
         files = fetch(package)
         for entry in package["files"]:
-            data = files[entry["source"]]
+            data = kept(entry, root) if entry["source"] is None else files[entry["source"]]
             if accept:
                 entry["sha256"], entry["bytes"] = sha256(data), len(data)
             elif sha256(data) != entry["sha256"]:
                 raise VendorError(
-                    f"{package['name']}@{package['version']}: {entry['source']} came with sha256 "
+                    f"{package['name']}@{package['version']}: {entry['target']} came with sha256 "
                     f"{sha256(data)}, the manifest says {entry['sha256']}. Nothing of it was "
                     "written. If you changed the version on purpose, run with --accept."
                 )
-            write_atomically(root / entry["target"], data)
-            written.append(entry["target"])
+            if entry["source"] is not None:
+                write_atomically(root / entry["target"], data)
+                written.append(entry["target"])
     return written
+
+
+def kept(entry: FileEntry, root: Path) -> bytes:
+    """Read a file that no package has.
+
+    Args:
+        entry: The file's line in the manifest.
+        root: The folder that targets are relative to.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        VendorError: If it is missing.
+    """
+    path = root / entry["target"]
+    if not path.is_file():
+        raise VendorError(
+            f"{entry['target']} is missing, and no package has it. Put it back from the "
+            f"repository: git checkout {entry['target']}"
+        )
+    return path.read_bytes()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

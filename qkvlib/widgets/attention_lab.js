@@ -1,0 +1,1702 @@
+// AttentionLab: small trained models read and write, live; their maps and their cache grow with each token.
+//
+// An ES module in the anywidget protocol, self-contained once _shared.js is put in front of it. What
+// computes stands behind one interface with three sides: models in a worker of this page, models in
+// the notebook's kernel, and runs that were stored, where neither can be had.
+
+// ------------------------------------------------------------------------------------ what was read
+
+/** How many tokens two texts begin with in common. */
+export function common(a, b) {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
+}
+
+/**
+ * What one model has made of a text: for each token it has read, where that token looks.
+ *
+ * A row holds the weights of one token: layers x heads x the tokens it may look at, flat.
+ */
+export class Tape {
+  constructor() {
+    this.tokens = [];
+    this.rows = [];
+    this.bytes = 0; // of the cache, as it was measured after the last token
+    this.next = null; // what the model would write after the last token
+    this.ms = []; // of each reading: [tokens, milliseconds]
+  }
+
+  get length() {
+    return this.rows.length;
+  }
+
+  /** Forget what is not read any more. */
+  cut(length) {
+    if (length >= this.length) return;
+    this.bytes = (this.bytes / this.length) * length;
+    this.tokens.length = length;
+    this.rows.length = length;
+    this.next = null;
+  }
+
+  /** Take in an answer about the tokens from `from` on. */
+  add(tokens, { from, weights, shape, next, cacheBytes, ms }) {
+    this.cut(from);
+    const [layers, heads, fresh, held] = shape;
+    if (from !== this.length || from + fresh !== held || held !== tokens.length) {
+      throw new Error(`an answer about tokens ${held - fresh} to ${held} in place of ${this.length} to ${tokens.length}`);
+    }
+    for (let i = 0; i < fresh; i++) {
+      const sees = from + i + 1;
+      const row = new Float32Array(layers * heads * sees);
+      for (let map = 0; map < layers * heads; map++) {
+        const start = (map * fresh + i) * held;
+        row.set(weights.subarray(start, start + sees), map * sees);
+      }
+      this.rows.push(row);
+    }
+    this.tokens = [...tokens];
+    this.next = next;
+    this.bytes = cacheBytes;
+    this.ms.push([fresh, ms]);
+  }
+
+  /** Weights of token `i` in one map: a view of as many numbers as it sees. */
+  row(map, i) {
+    const sees = this.sees(i);
+    return this.rows[i].subarray(map * sees, (map + 1) * sees);
+  }
+
+  sees(i) {
+    return i + 1;
+  }
+}
+
+/** The same for a model that sees the whole list at once. */
+export class Look extends Tape {
+  constructor({ tokens, weights, scores, shape, answers, ms }) {
+    super();
+    const [layers, heads, length] = shape;
+    this.tokens = tokens;
+    this.scores = scores;
+    this.answers = answers;
+    this.ms = [[length, ms]];
+    const maps = layers * heads;
+    for (let i = 0; i < length; i++) {
+      const row = new Float32Array(maps * length);
+      for (let map = 0; map < maps; map++) {
+        const start = (map * length + i) * length;
+        row.set(weights.subarray(start, start + length), map * length);
+      }
+      this.rows.push(row);
+    }
+  }
+
+  sees() {
+    return this.length;
+  }
+
+  /** ‖S − Sᵀ‖ / ‖S‖ of one map's scores. */
+  asymmetry(map) {
+    const n = this.length;
+    const at = (i, j) => this.scores[(map * n + i) * n + j];
+    let lean = 0;
+    let size = 0;
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) {
+        lean += (at(i, j) - at(j, i)) ** 2;
+        size += at(i, j) ** 2;
+      }
+    }
+    return Math.sqrt(lean) / Math.max(Math.sqrt(size), 1e-30);
+  }
+}
+
+/** The places that a row looks at most: at most `count`, each with at least `least`. */
+export function strongest(row, count = 4, least = 0.02) {
+  return [...row.keys()]
+    .filter((j) => row[j] >= least)
+    .sort((a, b) => row[b] - row[a] || a - b)
+    .slice(0, count);
+}
+
+/** Mean distance of two maps of the same text: half the sum of |differences|, over rows up to `upto`. */
+export function distance(a, b, map, upto) {
+  const n = Math.min(a.length, b.length, upto);
+  if (n === 0) return 0;
+  let sum = 0;
+  for (let i = 0; i < n; i++) {
+    const [x, y] = [a.row(map, i), b.row(map, i)];
+    for (let j = 0; j < x.length; j++) sum += Math.abs(x[j] - y[j]);
+  }
+  return sum / 2 / n;
+}
+
+/** Milliseconds per token, the middle of the last readings of one token; null before there is one. */
+export function pace(ms) {
+  const single = ms
+    .filter(([tokens]) => tokens === 1)
+    .slice(-24)
+    .map(([, each]) => each)
+    .sort((a, b) => a - b);
+  return single.length ? single[single.length >> 1] : null;
+}
+
+// ------------------------------------------------------------------------------------------ engines
+
+const PATIENCE = 20_000; // ms without a sign of life until what computes is taken for lost
+
+/** What went wrong, in words for the reader; `retry` says whether trying again may help. */
+class LabError extends Error {
+  constructor(message, retry = false) {
+    super(message);
+    this.retry = retry;
+  }
+}
+
+/** Questions and answers over a line on which only messages travel. */
+export function line(send, patience = PATIENCE) {
+  const asked = new Map();
+  let last = 0;
+  const settle = (id, how, value) => {
+    const question = asked.get(id);
+    if (!question) return;
+    clearTimeout(question.clock);
+    asked.delete(id);
+    question[how](value);
+  };
+  const lost = () => new LabError("What computes does not answer any more.", true);
+  const wind = (id) => {
+    const question = asked.get(id);
+    clearTimeout(question.clock);
+    question.clock = setTimeout(() => {
+      settle(id, "reject", lost());
+      question.gone();
+    }, patience);
+  };
+  return {
+    ask(task, given = {}, { progress = () => {}, gone = () => {} } = {}) {
+      const id = (last += 1);
+      return new Promise((resolve, reject) => {
+        asked.set(id, { resolve, reject, progress, gone });
+        wind(id);
+        send({ id, task, ...given });
+      });
+    },
+    answer({ id, result, error, retry, loaded, total }) {
+      const question = asked.get(id);
+      if (!question) return;
+      if (error !== undefined) settle(id, "reject", new LabError(error, retry));
+      else if (loaded !== undefined) {
+        wind(id);
+        question.progress(loaded, total);
+      } else settle(id, "resolve", result);
+    },
+    fail() {
+      for (const id of [...asked.keys()]) settle(id, "reject", lost());
+    },
+  };
+}
+
+/** What all engines that compute have in common: what each model holds need not be sent again. */
+export class Computing {
+  constructor() {
+    this.held = new Map(); // model -> tokens that it holds
+  }
+
+  async read(name, tokens, { known = 0, temperature = 0, seed = 0 } = {}) {
+    const held = this.held.get(name) ?? [];
+    // At least one token is read, or there would be no answer; `known` is what the asker has kept.
+    const keep = Math.min(common(held, tokens), known, tokens.length - 1);
+    this.held.delete(name); // unknown, should this fail
+    const answer = await this.ask("read", {
+      name, keep, tokens: tokens.slice(keep), temperature, seed,
+    }); // prettier-ignore
+    this.held.set(name, [...tokens]);
+    return { ...answer, from: keep };
+  }
+
+  look(name, tokens) {
+    return this.ask("look", { name, tokens }).then((answer) => ({ ...answer, tokens }));
+  }
+
+  encode(name, text) {
+    return this.ask("encode", { name, text });
+  }
+
+  load(name, progress) {
+    return this.ask("load", { name }, progress);
+  }
+}
+
+/** Models in a worker of this page. */
+export class PageEngine extends Computing {
+  kind = "page";
+
+  /** @param {string} root Where the site keeps the lab's files, with a slash at its end. */
+  constructor(root, make = (url) => new Worker(url, { type: "module" })) {
+    super();
+    this.root = root;
+    this.make = make;
+    this.loaded = new Set();
+  }
+
+  async ask(task, given, progress) {
+    if (!this.worker) this.#start();
+    // A worker that was started anew knows nothing of what its forerunner had loaded.
+    await this.opened;
+    if (given?.name && task !== "load" && !this.loaded.has(given.name)) await this.load(given.name);
+    return this.#send(task, given, progress);
+  }
+
+  async load(name, progress) {
+    if (this.loaded.has(name) && this.worker) return;
+    if (!this.worker) this.#start();
+    await this.opened;
+    await this.#send("load", { name }, progress);
+    this.loaded.add(name);
+  }
+
+  async open() {
+    if (!this.worker) this.#start();
+    await this.opened;
+  }
+
+  #start() {
+    this.worker = this.make(new URL("worker.mjs", this.root));
+    const talk = line((message) => this.worker.postMessage(message));
+    this.talk = talk;
+    this.worker.onmessage = ({ data }) => talk.answer(data);
+    this.worker.onerror = (event) => {
+      event.preventDefault?.();
+      this.lose();
+    };
+    this.opened = this.#send("open", { vendor: new URL("../vendor/onnxruntime-web/", this.root).href });
+    // What could not be opened is tried anew by the next question.
+    this.opened.catch(() => this.lose());
+  }
+
+  #send(task, given, progress) {
+    return this.talk.ask(task, given, { progress, gone: () => this.lose() });
+  }
+
+  /** Give the worker up; the next question starts another. */
+  lose() {
+    const { worker, talk } = this;
+    this.worker = null;
+    this.loaded.clear();
+    this.held.clear();
+    worker?.terminate();
+    talk?.fail();
+  }
+
+  close() {
+    this.lose();
+  }
+}
+
+/** Models in the notebook's kernel, over the widget's own messages. */
+export class KernelEngine extends Computing {
+  kind = "kernel";
+
+  constructor(model) {
+    super();
+    this.talk = line((message) => model.send(message));
+    this.hear = (message, buffers) => {
+      const { result } = message;
+      // Arrays travel as bytes; `arrays` names them in order.
+      (message.arrays ?? []).forEach((name, i) => {
+        const { buffer, byteOffset, byteLength } = buffers[i];
+        result[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+      });
+      this.talk.answer(message);
+    };
+    model.on("msg:custom", this.hear);
+    this.close = () => model.off("msg:custom", this.hear);
+  }
+
+  open() {
+    return this.ask("open");
+  }
+
+  ask(task, given, progress) {
+    return this.talk.ask(task, given, { progress });
+  }
+}
+
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+
+/** Numbers from text as Python packed it: steps of 1/63, "~" and a length for zeros. */
+export function unpack(text) {
+  const flat = [];
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "~") {
+      at += 1;
+      for (let n = DIGITS.indexOf(text[at]); n > 0; n--) flat.push(0);
+    } else flat.push(DIGITS.indexOf(text[at]) / (DIGITS.length - 1));
+  }
+  return Float32Array.from(flat);
+}
+
+/** A run that was stored: all models have read the same text, and nothing is computed. */
+export class StoredEngine {
+  kind = "stored";
+
+  /** @param {object} stored What scripts/make_lab.py has kept: { text, lists, models }. */
+  constructor(stored) {
+    this.stored = stored;
+  }
+
+  async open() {}
+
+  async load() {}
+
+  /** The example; only its own prompt can be had. */
+  async encode() {
+    const { tokens, faces, prompt } = this.stored.text;
+    return tokens.slice(0, prompt).map((token, i) => ({ token, face: faces[i] }));
+  }
+
+  async read(name, tokens) {
+    const { text, models } = this.stored;
+    const model = models[name];
+    if (!model || common(text.tokens, tokens) < tokens.length) {
+      throw new LabError("This text was not stored: the model itself has to read it.");
+    }
+    const n = tokens.length;
+    const maps = model.maps.map(unpack);
+    const { n_layers: layers, n_heads: heads } = model;
+    const length = text.tokens.length;
+    const weights = new Float32Array(layers * heads * n * n);
+    maps.forEach((map, m) => {
+      for (let i = 0; i < n; i++) {
+        // A row's weights are rounded, so their sum is not quite one.
+        weights.set(map.subarray(i * length, i * length + n), (m * n + i) * n);
+      }
+    });
+    const next = n < length ? { token: text.tokens[n], face: text.faces[n] } : null;
+    return {
+      from: 0, weights, shape: [layers, heads, n, n], next, ms: null,
+      cacheBytes: model.bytes_per_token * n,
+    }; // prettier-ignore
+  }
+
+  async look(name, tokens) {
+    const { lists, models } = this.stored;
+    const place = lists.findIndex((list) => common(list, tokens) === tokens.length);
+    const run = models[name]?.runs[place];
+    if (!run) throw new LabError("This list was not stored: the model itself has to read it.");
+    const { n_layers: layers, n_heads: heads } = models[name];
+    const flat = (each) => Float32Array.from(each.flatMap((row) => [...row]));
+    return {
+      tokens, weights: flat(run.weights.map(unpack)), scores: flat(run.scores),
+      shape: [layers, heads, tokens.length, tokens.length], answers: run.answers, ms: null,
+    }; // prettier-ignore
+  }
+
+  close() {}
+}
+
+// ------------------------------------------------------------------------------- a link to what is shown
+
+const IN_LINK = ["kind", "variant", "other", "layer", "head", "temperature", "seed", "prompt"];
+
+/** The state as the end of an address: "#lab=variant=Q-K%3DV&…", with how many tokens were written. */
+export function toHash(state, written) {
+  const fields = new URLSearchParams();
+  for (const name of IN_LINK) if (state[name] !== "") fields.set(name, state[name]);
+  if (written) fields.set("written", written);
+  return `#lab?${fields}`;
+}
+
+/** What of an address can be used: fields of the right kind; null if it is not the lab's. */
+export function fromHash(hash, state) {
+  if (!hash.startsWith("#lab?")) return null;
+  const fields = new URLSearchParams(hash.slice("#lab?".length));
+  const found = {};
+  for (const name of IN_LINK) {
+    if (!fields.has(name)) continue;
+    const text = fields.get(name);
+    const value = typeof state[name] === "number" ? Number(text) : text;
+    if (typeof value !== "number" || Number.isFinite(value)) found[name] = value;
+  }
+  const written = Number(fields.get("written") ?? 0);
+  return { changes: found, written: Number.isInteger(written) && written > 0 ? written : 0 };
+}
+
+// ------------------------------------------------------------------------------------------- models
+
+/** The entry of a model. */
+export function entryOf(state, name = state.variant) {
+  return state.models.find((each) => each.kind === state.kind && each.name === name) ?? null;
+}
+
+/** What can be chosen beside a sharing: its ways to share heads, or with and without (X)+. */
+export function optionsOf(state, sharing) {
+  return state.models.filter((each) => each.kind === state.kind && each.sharing === sharing);
+}
+
+/** The model of a sharing that is most like the one that is shown; what had to change. */
+export function nearestOf(state, sharing) {
+  const options = optionsOf(state, sharing);
+  const wanted = entryOf(state)?.option;
+  return options.find((each) => each.option === wanted) ?? options[0] ?? null;
+}
+
+/** Bytes of the cache of separate projections and heads, for so many tokens. */
+export function fullBytes({ config }, tokens) {
+  return 2 * config.n_layers * config.n_heads * config.head_dim * 4 * tokens;
+}
+
+/** What a task of lists asks for. */
+export function answersTo(task, inputs) {
+  const sorted = [...inputs].sort((a, b) => a - b);
+  return { REVERSE: [...inputs].reverse(), SORT: sorted, COPY: [...inputs] }[task];
+}
+
+// ---------------------------------------------------------------------------------------- the course
+
+const FREE = 16; // places that a prompt must leave for what is to be written
+
+/** What is being read and written, and by whom: all but the picture. */
+export class Lab {
+  /**
+   * @param {object} given
+   * @param {() => object} given.get The widget's state.
+   * @param {object} given.engine What computes, or replays.
+   * @param {(() => object) | null} given.waker Makes the engine that computes, where this one replays.
+   * @param {() => void} given.changed Called after each change.
+   */
+  constructor({ get, engine, waker = null, changed = () => {} }) {
+    Object.assign(this, { get, engine, waker, changed });
+    this.text = [];
+    this.prompt = 0; // how many tokens of the text were given
+    this.dropped = 0; // tokens at its beginning that found no room
+    this.tapes = new Map();
+    this.looks = new Map();
+    this.playing = false;
+    this.status = { kind: "idle" };
+    this.queue = Promise.resolve();
+    this.turn = 0;
+  }
+
+  get replays() {
+    return this.engine.kind === "stored";
+  }
+
+  /** Names of the models that are looked at, the one that writes first. */
+  shown() {
+    const { variant, other } = this.get();
+    return other && other !== variant ? [variant, other] : [variant];
+  }
+
+  tape(name) {
+    return (this.get().kind === "lists" ? this.looks : this.tapes).get(name);
+  }
+
+  get room() {
+    return entryOf(this.get()).config.max_seq_len - this.text.length;
+  }
+
+  /** Whether a token can be written now, by what runs now. */
+  get canWrite() {
+    const { kind } = this.get();
+    return kind === "text" && this.text.length > 0 && this.room > 0;
+  }
+
+  #say(status) {
+    this.status = status;
+    this.changed();
+  }
+
+  #serial(work) {
+    const done = this.queue.then(work);
+    this.queue = done.catch(() => {});
+    return done;
+  }
+
+  /** Do something that may fail; what fails is said, and nothing is left half done. */
+  #attempt(work) {
+    return this.#serial(async () => {
+      try {
+        await work();
+        if (this.status.kind !== "ended") this.#say({ kind: "idle" });
+        return true;
+      } catch (error) {
+        this.playing = false;
+        this.#say({ kind: "failed", words: error.message, retry: Boolean(error.retry) });
+        return false;
+      }
+    });
+  }
+
+  /** Bring all models that are shown up to the text; only the latest wish counts. */
+  follow() {
+    const turn = (this.turn += 1);
+    return this.#attempt(async () => {
+      if (turn !== this.turn) return;
+      await this.#ready();
+      await this.#catchUp();
+    });
+  }
+
+  /** Models loaded, and the text in the tokens of the one that writes. */
+  async #ready() {
+    await this.engine.open();
+    for (const name of this.shown()) {
+      await this.engine.load(name, (loaded, total) =>
+        this.#say({ kind: "loading", name, loaded, total }),
+      );
+    }
+    const { kind, prompt } = this.get();
+    if (kind !== "text") return;
+    const { tokenizer } = entryOf(this.get());
+    if (this.encoded === prompt && this.tokenizer === tokenizer) return;
+    const found = await this.engine.encode(this.get().variant, prompt);
+    const most = entryOf(this.get()).config.max_seq_len - FREE;
+    this.dropped = Math.max(0, found.length - most);
+    this.text = found.slice(this.dropped);
+    this.prompt = this.text.length;
+    this.encoded = prompt;
+    this.tokenizer = tokenizer;
+  }
+
+  async #catchUp() {
+    const { kind, temperature, seed, digits } = this.get();
+    for (const name of this.shown()) {
+      if (kind === "lists") {
+        if (this.looks.get(name)?.tokens.join() === digits.join()) continue;
+        this.looks.set(name, new Look(await this.engine.look(name, digits)));
+        continue;
+      }
+      const tokens = this.text.map((each) => each.token);
+      const tape = this.tapes.get(name) ?? new Tape();
+      this.tapes.set(name, tape);
+      const drawn = JSON.stringify([temperature, seed]);
+      if (!tokens.length) tape.cut(0);
+      else if (common(tape.tokens, tokens) < tokens.length || tape.length > tokens.length || tape.drawn !== drawn) {
+        const known = Math.min(tape.length, common(tape.tokens, tokens));
+        tape.add(tokens, await this.engine.read(name, tokens, { known, temperature, seed }));
+        tape.drawn = drawn;
+      }
+    }
+  }
+
+  /** Write one token. */
+  step() {
+    return this.#attempt(async () => {
+      await this.#ready();
+      await this.#catchUp();
+      if (!this.canWrite) {
+        this.playing = false;
+        this.status = { kind: "ended" };
+        return;
+      }
+      const next = this.tapes.get(this.get().variant)?.next;
+      if (!next) {
+        // A stored run is over; what computes goes on from here.
+        this.playing = false;
+        this.status = { kind: "ended" };
+        return;
+      }
+      this.text.push(next);
+      await this.#catchUp();
+    });
+  }
+
+  /** Write until told to stop; `pause` waits between tokens. */
+  async play(pause) {
+    if (this.playing) return;
+    this.playing = true;
+    this.changed();
+    while (this.playing && (await this.step())) {
+      if (this.playing) await pause();
+    }
+    this.playing = false;
+    this.changed();
+  }
+
+  stop() {
+    this.playing = false;
+    this.changed();
+  }
+
+  /** Forget what was written. */
+  rewind() {
+    this.playing = false;
+    this.status = { kind: "idle" };
+    this.text.length = this.prompt;
+    return this.follow();
+  }
+
+  /** Change from a stored run to models that compute. */
+  wake() {
+    if (!this.replays || !this.waker) return this.follow();
+    const stored = this.engine;
+    return this.#attempt(async () => {
+      const engine = this.waker();
+      const name = this.get().variant;
+      try {
+        this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
+        await engine.open((loaded, total) => this.#say({ kind: "loading", name: "", loaded, total }));
+      } catch (error) {
+        engine.close();
+        throw Object.assign(error, { retry: error.retry ?? true });
+      }
+      stored.close();
+      this.engine = engine;
+      this.tapes.clear(); // weights that were rounded, no times: the models read it all anew
+      this.looks.clear();
+      await this.#ready();
+      await this.#catchUp();
+    });
+  }
+
+  close() {
+    this.playing = false;
+    this.turn += 1;
+    this.engine.close();
+  }
+}
+
+// -------------------------------------------------------------------------------------------- style
+
+const CSS = `
+.lab { --k: #0072b2; --v: #d55e00; --ink: #0b4f7d; --plus: #0b4f7d; --minus: #b34a00; --none: #ffffff;
+  padding: 14px; display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr); }
+.lab[data-theme="dark"] { --k: #3a9bdc; --v: #e8803a; --ink: #9ad4ff; --plus: #7cc4f2; --minus: #f2a873;
+  --none: #171c23; }
+.lab h3 { margin: 0; font-size: 14px; font-weight: 600; }
+.mono { font-family: ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }
+.choose { display: grid; gap: 12px 18px; grid-template-columns: minmax(0, 1fr); }
+.field { display: grid; gap: 6px; align-content: start; min-width: 0; }
+.field label { font-weight: 600; font-size: 14px; }
+select, textarea, .lab input[type="text"] { font: inherit; color: var(--fg); background: var(--bg);
+  border: 1px solid var(--edge); border-radius: 8px; min-height: 36px; padding: 4px 8px; width: 100%; }
+textarea { resize: vertical; min-height: 58px; line-height: 1.4; tab-size: 4; }
+select:focus-visible, textarea:focus-visible, [tabindex]:focus-visible { outline: 3px solid var(--accent);
+  outline-offset: 2px; }
+.lab .two .face small { white-space: normal; }
+
+.status { border-left: 4px solid var(--accent); border-radius: 0 8px 8px 0; background: var(--soft);
+  padding: 8px 12px; display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; font-size: 14px; }
+.status.failed { border-color: var(--warn-line); background: var(--warn-bg); }
+.status p { flex: 1 1 240px; }
+progress { flex: 1 1 160px; height: 12px; accent-color: var(--accent); }
+.primary { background: var(--accent); color: var(--bg); border-color: var(--accent); font-weight: 600; }
+button[aria-disabled="true"] { background: var(--soft); color: var(--muted); border-color: var(--line);
+  cursor: default; }
+
+.bar { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
+.bar .slide { flex: 1 1 180px; display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 10px;
+  align-items: center; }
+.bar input[type="range"] { width: 100%; margin: 0; height: 28px; accent-color: var(--accent); cursor: pointer; }
+.where { font-size: 13.5px; font-variant-numeric: tabular-nums; min-width: 92px; }
+
+.columns { display: grid; gap: 16px 22px; grid-template-columns: minmax(0, 1fr); align-items: start; }
+.main, .aside, .panel { display: grid; gap: 10px; align-content: start; min-width: 0;
+  grid-template-columns: minmax(0, 1fr); }
+.aside { gap: 16px; }
+.tokens { padding: 10px 12px; border-radius: 8px; background: var(--soft); font-size: 15px; line-height: 1.75;
+  white-space: pre-wrap; overflow-wrap: anywhere; max-height: 236px; overflow-y: auto; min-height: 56px; }
+.tokens span { border-radius: 4px; cursor: pointer; padding: 2px 0; unicode-bidi: isolate;
+  border-bottom: 2px solid transparent;
+  background: color-mix(in srgb, var(--accent) calc(var(--w, 0) * 62%), transparent); }
+.tokens span.mine { font-weight: 650; }
+.tokens span.later { opacity: .35; }
+.tokens span.at { outline: 2px solid var(--accent); outline-offset: 0; background: var(--chosen); }
+.tokens .end { color: var(--muted); cursor: default; }
+.list { display: grid; gap: 4px; overflow-x: auto; }
+.told { font-size: 14px; min-height: 44px; }
+.told b { font-weight: 600; }
+
+.big { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.big.three { grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); }
+figure { margin: 0; min-width: 0; max-width: 340px; }
+figcaption { font-size: 13.5px; margin-bottom: 4px; min-height: 20px; }
+figcaption b { font-weight: 600; }
+.frame { position: relative; border: 1px solid var(--line); border-radius: 6px; overflow: hidden;
+  cursor: crosshair; touch-action: manipulation; background: var(--none); }
+canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; }
+.frame i { position: absolute; left: 0; width: 100%; border: 1.5px solid var(--fg); border-left: 0;
+  border-right: 0; pointer-events: none; }
+.heads { display: grid; gap: 6px 8px; grid-template-columns: auto repeat(var(--heads), minmax(0, 1fr));
+  align-items: center; max-width: 520px; }
+.heads > span { font-size: 12.5px; color: var(--muted); white-space: nowrap; }
+.heads label { position: relative; display: block; }
+.heads label input { position: absolute; inset: 0; opacity: 0; margin: 0; width: 100%; height: 100%; cursor: pointer;
+  z-index: 1; }
+.heads .mini { border: 1px solid var(--line); border-radius: 6px; overflow: hidden; background: var(--none);
+  min-width: 24px; }
+.heads input:checked + .mini { border-color: var(--accent); box-shadow: 0 0 0 2px var(--accent); }
+.heads input:focus-visible + .mini { outline: 3px solid var(--accent); outline-offset: 3px; }
+.heads small { display: block; text-align: center; font-size: 12px; font-variant-numeric: tabular-nums; }
+
+.layers { display: grid; gap: 5px; }
+.layer { display: grid; grid-template-columns: 52px 14px minmax(0, 1fr); gap: 4px; align-items: center;
+  font-size: 12.5px; color: var(--muted); }
+.layer canvas { border-radius: 3px; }
+.layer .names { display: grid; grid-template-rows: 1fr 1fr; height: 100%; align-items: center;
+  font-weight: 600; color: var(--fg); line-height: 1; }
+.gauge { position: relative; height: 14px; border: 1px dashed var(--edge); border-radius: 4px; overflow: hidden; }
+.gauge i { position: absolute; inset: 0 auto 0 0; background: var(--accent); transition: width .25s ease; }
+.facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 3px 12px; margin: 0; font-size: 14px; }
+.facts dt { color: var(--muted); }
+.facts dd { margin: 0; font-variant-numeric: tabular-nums; }
+.lean { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 8px; align-items: center;
+  font-size: 13px; font-variant-numeric: tabular-nums; }
+.lean .track { position: relative; height: 12px; border-radius: 3px; background: var(--soft);
+  border: 1px solid var(--line); }
+.lean .track i { position: absolute; inset: 0 auto 0 0; background: var(--ink); border-radius: 2px; }
+.lean .track u { position: absolute; top: -3px; bottom: -3px; left: 70.71%; width: 2px; background: var(--fg); }
+
+.tour { border: 1px solid var(--line); border-radius: 10px; padding: 10px 14px; }
+.tour ol { margin: 8px 0 0; padding: 0; list-style: none; display: grid; gap: 6px; font-size: 14px; }
+.tour li { display: grid; grid-template-columns: 22px minmax(0, 1fr); color: var(--muted); }
+.tour li.now { color: var(--fg); }
+.tour li.now b { font-weight: 600; }
+.tour li.done s { text-decoration: none; }
+.tour .mark { font-weight: 700; color: var(--accent); }
+details summary { cursor: pointer; font-size: 14px; padding: 6px 0; }
+.scroll { overflow: auto; max-height: 320px; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { text-align: left; padding: 3px 8px; border-bottom: 1px solid var(--line); vertical-align: top; }
+thead th { position: sticky; top: 0; background: var(--bg); }
+.shades { display: flex; flex-wrap: wrap; gap: 4px 12px; font-size: 13px; color: var(--muted); align-items: center; }
+.shades span { display: inline-flex; gap: 5px; align-items: center; }
+.shades i { width: 13px; height: 13px; border: 1px solid var(--line); border-radius: 3px; }
+
+@container (min-width: 560px) {
+  .lab { padding: 18px 20px; }
+  .choose { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
+  .lab .options.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@container (min-width: 900px) {
+  .lab .options.two { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  .choose.both { grid-template-columns: minmax(0, 5fr) auto auto; }
+  .columns { grid-template-columns: minmax(0, 1fr) 340px; }
+}
+@media (pointer: coarse) {
+  select, .lab input[type="text"] { min-height: 44px; }
+  .bar input[type="range"] { height: 44px; }
+  details summary { min-height: 44px; display: list-item; padding: 10px 0; }
+}
+@media (forced-colors: active) { canvas, .gauge i, .tokens span, .lean i { forced-color-adjust: none; } }
+`;
+
+// --------------------------------------------------------------------------------- colours and pixels
+
+const parse = (colour) => {
+  const [, r, g, b] = /^#(..)(..)(..)$/.exec(colour.trim()).map((part) => parseInt(part, 16));
+  return [r, g, b];
+};
+const mix = (from, to, share) => from.map((x, i) => Math.round(x + (to[i] - x) * share));
+
+// The eye tells pale shades apart better than dark ones, so pale weights get more of the scale.
+const darkness = (weight) => weight ** 0.6;
+
+/** Colours of the theme, as numbers; ramps of 256 from nothing to most. */
+function palette(root) {
+  const style = getComputedStyle(root);
+  const read = (name) => parse(style.getPropertyValue(name));
+  const none = read("--none");
+  const ramp = (to) =>
+    Uint32Array.from({ length: 256 }, (_, i) => {
+      const [r, g, b] = mix(none, to, darkness(i / 255));
+      return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+    });
+  return {
+    ink: ramp(read("--ink")), plus: ramp(read("--plus")), minus: ramp(read("--minus")),
+    k: read("--k"), v: read("--v"), none, line: read("--line"), edge: read("--edge"),
+  }; // prettier-ignore
+}
+
+/** How many tokens a picture has room for, so that it need not change its scale with each one. */
+export function roomFor(n) {
+  return Math.max(32, Math.ceil(n / 32) * 32);
+}
+
+/** Draw a map, `weigh(i, j)` from -1 to 1, of `n` rows into a square of `side` places. */
+function paint(canvas, side, n, sees, weigh, colours) {
+  if (canvas.width !== side) canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(side, side);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < sees(i); j++) {
+      const w = weigh(i, j);
+      const shade = Math.min(255, Math.round(Math.abs(w) * 255));
+      pixels[i * side + j] = (colours.two ? (w < 0 ? colours.minus : colours.plus) : colours.ink)[shade];
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Draw one layer of a cache: a column for each token, a line for each head of keys and of values. */
+function paintLayer(canvas, { side, n, heads, filled, colours }) {
+  const [wide, high] = [6, 5];
+  const height = 2 * heads * high + 3;
+  if (canvas.width !== side * wide || canvas.height !== height) {
+    canvas.width = side * wide;
+    canvas.height = height;
+  }
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, height);
+  ["k", "v"].forEach((name, part) => {
+    for (let head = 0; head < heads; head++) {
+      const y = (part * heads + head) * high + part * 3;
+      const share = filled(name, head);
+      const [r, g, b] = mix(colours.line, colours[name], share);
+      context.fillStyle = `rgb(${r} ${g} ${b} / ${0.35 + 0.65 * share})`;
+      for (let i = 0; i < n; i++) {
+        const inset = share > 0.5 ? 0 : 1;
+        context.fillRect(i * wide, y + inset, wide - 1, high - 1 - 2 * inset);
+      }
+    }
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- words
+
+const share = (weight) => `${Math.round(100 * weight)} %`;
+
+/** A token as a reader can tell it: blanks and line ends by name. */
+export function spoken(face) {
+  if (face === "\n") return "line end";
+  if (/^ +$/.test(face)) return face.length === 1 ? "blank" : `${face.length} blanks`;
+  return `‘${face.replaceAll("\n", "↵")}’`;
+}
+
+/** Where a token looks, in words. */
+export function looksText(faces, row, at) {
+  const found = strongest(row);
+  if (found.length === 0) return "spreads over everything, 2 % nowhere";
+  return found
+    .map((j) => `${j === at ? "itself" : spoken(faces[j])} ${share(row[j])}`)
+    .join(", ");
+}
+
+/** "1.62 bits per byte (1.60 to 1.64)" or "98.1 % of lists' places right". */
+function qualityText(entry) {
+  if (!entry.quality) return "not measured here";
+  const { value, low, high, unit } = entry.quality;
+  const text = (x) => (unit === "%" ? fixed(100 * x, 1) : fixed(x, 3));
+  return `${text(value)} ${unit} (${text(low)} to ${text(high)})`;
+}
+
+const megabytes = (bytes) => `${fixed(bytes / 1e6, 1)} MB`;
+
+const TOUR = [
+  ["Let it write", "Press “Write”. Each token that it adds looks back at all before it.", (lab) => lab.text.length >= lab.prompt + 5],
+  ["Ask a token", "Point at a word, or choose one with the arrow keys: where does it look?", (lab, state, seen) => seen.asked],
+  ["Tie key and value", "Switch to Q-K=V and watch the orange blocks leave: a key is its own value.", (lab, state) => entryOf(state)?.sharing === "Q-K=V"],
+  ["Share heads as well", "Choose MQA. One head of keys is left for all. How many bytes are that?", (lab, state) => entryOf(state)?.option === "MQA"],
+  ["Put two side by side", "Choose QKV beside it. Which head has changed the most?", (lab, state) => Boolean(state.other) && state.other !== state.variant],
+]; // prettier-ignore
+
+// --------------------------------------------------------------------------------------------- view
+
+const STATE = [
+  "kind", "variant", "other", "layer", "head", "temperature", "seed", "prompt", "digits", "models", "task",
+  "tour", "share",
+]; // prettier-ignore
+
+const KINDS = { text: "writes code", lists: "answers lists" };
+
+/** A labelled list to choose from. */
+function chooser(label, onchoose) {
+  const id = `choice-${Math.random().toString(36).slice(2)}`;
+  const select = h("select", { id, onchange: () => onchoose(select.value) });
+  let drawn = "";
+  return {
+    root: h("div", { class: "field" }, h("label", { for: id }, label), select),
+    /** options: [[value, text]] */
+    update(options, value) {
+      const signature = JSON.stringify(options);
+      if (signature !== drawn) {
+        drawn = signature;
+        select.replaceChildren(...options.map(([each, text]) => h("option", { value: each }, text)));
+      }
+      select.value = String(value);
+    },
+  };
+}
+
+/** A button that can say why it does nothing. */
+function action(text, onclick, extra = {}) {
+  const node = h("button", { type: "button", onclick: () => node.getAttribute("aria-disabled") !== "true" && onclick(), ...extra }, text);
+  return {
+    node,
+    update(off, label = text) {
+      node.setAttribute("aria-disabled", String(off));
+      if (node.textContent !== label) node.textContent = label;
+    },
+  };
+}
+
+/** The engine of this place, and the one that could take over from it. */
+function enginesOf(model) {
+  if (!model.root) return { engine: new KernelEngine(model), waker: null };
+  const root = new URL("_static/lab/", model.root).href;
+  const able = typeof WebAssembly === "object" && /^https?:/.test(root);
+  return { root, waker: able ? () => new PageEngine(root) : null };
+}
+
+/** Fetch the stored runs: a classic script, which also a page opened from a file may load. */
+function storedRuns(root) {
+  window.qkvLabStored ??= new Promise((resolve, reject) => {
+    const script = h("script", { src: new URL("stored.js", root).href });
+    script.onload = () => resolve(window.QKV_LAB_STORED);
+    script.onerror = () => {
+      window.qkvLabStored = undefined;
+      reject(new LabError("The stored runs could not be loaded.", true));
+    };
+    document.head.append(script);
+  });
+  return window.qkvLabStored;
+}
+
+function render({ model, el }) {
+  const get = () => Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
+  const set = (changes) => {
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    model.save_changes();
+  };
+  const entry = (name) => entryOf(get(), name);
+  const { engine, root: files, waker } = enginesOf(model);
+  const lab = new Lab({ get, engine: engine ?? new StoredEngine(null), waker, changed: () => schedule() });
+  const seen = { asked: false };
+  let at = null; // the token up to which is shown; null for the last
+  let asked = null; // the token whose row is shown; null for the last
+  let hovered = null;
+  let fast = false;
+  let gone = false;
+
+  // Choosing
+
+  const kinds = radios({ legend: "Model", onchoose: (kind) => choose({ kind }) });
+  const sharing = radios({
+    legend: "Sharing",
+    two: true,
+    onchoose: (name) => choose({ variant: nearestOf(get(), name).name }),
+  });
+  const options = radios({ legend: "Heads", onchoose: (name) => choose({ variant: name }) });
+  const beside = chooser("Beside it", (name) => choose({ other: name }));
+  const chooseBox = h("div", { class: "choose both" }, sharing.root, options.root, beside.root);
+
+  /** Change what is looked at; what no longer fits falls to the nearest. */
+  function choose(changes) {
+    const state = { ...get(), ...changes };
+    if (!entryOf(state)) changes.variant = state.models.find((each) => each.kind === state.kind).name;
+    if (state.other && !entryOf(state, state.other)) changes.other = "";
+    const { config } = entryOf({ ...state, ...changes });
+    if (state.layer >= config.n_layers) changes.layer = config.n_layers - 1;
+    if (state.head >= config.n_heads) changes.head = config.n_heads - 1;
+    if (changes.kind) {
+      at = asked = null;
+      lab.stop();
+    }
+    set(changes);
+  }
+
+  // What runs
+
+  const words = h("p");
+  const gaugeBar = h("progress", { max: 1, "aria-label": "Loading" });
+  const wake = action("", () => lab.wake(), { class: "primary" });
+  const again = action("Try again", () => (lab.replays ? begin() : lab.follow()));
+  const status = h("div", { class: "status" }, words, gaugeBar, wake.node, again.node);
+  const alarm = h("div", { class: "quiet", role: "alert" });
+
+  // Text
+
+  const promptId = `prompt-${Math.random().toString(36).slice(2)}`;
+  let typing;
+  const prompt = h("textarea", {
+    id: promptId, rows: 2, class: "mono", spellcheck: "false", dir: "auto", autocapitalize: "off",
+    oninput: () => {
+      clearTimeout(typing);
+      typing = setTimeout(typed, 250);
+    },
+  }); // prettier-ignore
+  function typed() {
+    clearTimeout(typing);
+    if (prompt.value === get().prompt) return;
+    at = asked = null;
+    lab.stop();
+    set({ prompt: prompt.value });
+    if (lab.replays) lab.wake();
+  }
+  const ready = () => {
+    typed();
+    if (lab.replays && lab.text.length >= lab.stored?.text.tokens.length) return lab.wake();
+    return Promise.resolve(true);
+  };
+  const write = action("Write", async () => {
+    if (lab.playing) return lab.stop();
+    if (await ready()) {
+      at = asked = null;
+      await lab.play(pause);
+    }
+  }, { class: "primary" });
+  const step = action("One token", async () => {
+    const n = lab.text.length;
+    if (at !== null && at + 1 < n) {
+      at = at + 2 < n ? at + 1 : null;
+      return schedule();
+    }
+    if (await ready()) {
+      at = asked = null;
+      await lab.step();
+    }
+  });
+  const back = action("Back to the prompt", () => {
+    at = asked = null;
+    lab.rewind();
+  });
+  const pause = () =>
+    new Promise((resolve) => (fast ? requestAnimationFrame(resolve) : setTimeout(resolve, 90)));
+  const pacing = chooser("Pace", (value) => {
+    fast = value === "fast";
+    schedule();
+  });
+  const chance = chooser("Next token", (value) => {
+    const [temperature, seed] = value.split("/").map(Number);
+    set({ temperature, seed });
+  });
+  const where = h("span", { class: "where" });
+  const slider = h("input", {
+    type: "range", min: 1, step: 1, "aria-label": "Go back and forth in the text",
+    oninput: () => {
+      lab.stop();
+      const place = Number(slider.value) - 1;
+      at = place + 1 < lab.text.length ? place : null;
+      asked = null;
+      schedule();
+    },
+  }); // prettier-ignore
+  const link = action("Copy a link", async () => {
+    const address = new URL(toHash(get(), lab.text.length - lab.prompt), location.href).href;
+    history.replaceState(null, "", new URL(address).hash);
+    try {
+      await navigator.clipboard.writeText(address);
+      live.say("The link is copied.");
+      link.update(false, "Copied");
+    } catch {
+      link.update(false, "It is in the address bar");
+    }
+    setTimeout(() => !gone && link.update(false), 2500);
+  });
+  const writing = h(
+    "div",
+    { class: "panel" },
+    h("div", { class: "field" }, h("label", { for: promptId }, "Prompt"), prompt),
+    h("div", { class: "bar" }, write.node, step.node, back.node, link.node),
+    h("div", { class: "bar" }, h("div", { class: "slide" }, slider, where)),
+  );
+  const fine = h("div", { class: "choose" }, pacing.root, chance.root);
+
+  // Lists
+
+  const listId = `list-${Math.random().toString(36).slice(2)}`;
+  const listNote = h("p", { class: "hint", id: `${listId}-note` });
+  const listBox = h("input", {
+    type: "text", id: listId, inputmode: "numeric", class: "mono", autocomplete: "off",
+    "aria-describedby": `${listId}-note`,
+    onchange: () => {
+      const { task } = get();
+      const found = [...listBox.value.replace(/[\s,]/g, "")];
+      const good = found.length === task.length && found.every((d) => /\d/.test(d) && Number(d) < task.n_digits);
+      listBox.setAttribute("aria-invalid", String(!good));
+      listNote.textContent = good ? task.rule : `Exactly ${task.length} digits from 0 to ${task.n_digits - 1}, please.`;
+      if (good) setDigits(found.map(Number));
+    },
+  }); // prettier-ignore
+  const another = action("Another list", () => {
+    const { task } = get();
+    listBox.setAttribute("aria-invalid", "false");
+    setDigits(Array.from({ length: task.length }, () => Math.floor(Math.random() * task.n_digits)));
+  });
+  function setDigits(digits) {
+    set({ digits });
+    if (lab.replays) lab.wake();
+  }
+  const listing = h(
+    "div",
+    { class: "panel" },
+    h("div", { class: "field" }, h("label", { for: listId }, "List"), listBox, listNote),
+    h("div", { class: "bar" }, another.node),
+  );
+
+  // Where it looks
+
+  const strip = h("div", { class: "tokens mono", role: "listbox", "aria-label": "Text, token by token", tabindex: 0 });
+  const told = h("p", { class: "told" });
+  const big = h("div", { class: "big" });
+  const heads = h("fieldset", { class: "heads" });
+  const headsTitle = h("h3");
+  const shades = h("p", { class: "shades", "aria-hidden": "true" });
+  const tableBody = h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "The map as a table" });
+  const table = h("details", { ontoggle: () => schedule() }, h("summary", {}, "The map as a table"), tableBody);
+  const cachePanel = h("div", { class: "panel" });
+  const facts = h("div", { class: "panel" });
+  const tour = h("div", { class: "tour" });
+  const live = announcer();
+
+  const sheet = h(
+    "section",
+    { class: "sheet lab", "aria-label": "Attention Lab" },
+    kinds.root,
+    chooseBox,
+    status,
+    h(
+      "div",
+      { class: "columns" },
+      h("div", { class: "main" }, writing, listing, strip, told, big, shades, headsTitle, heads, table),
+      h("div", { class: "aside" }, cachePanel, facts, fine, tour),
+    ),
+    alarm,
+    live.node,
+  );
+  const staged = stage(sheet, CSS);
+
+  // Tokens
+
+  /** Tokens that are shown as reached. */
+  const upto = () => (get().kind === "lists" ? get().digits.length : Math.min((at ?? Infinity) + 1, lab.text.length));
+  const facesOf = () => (get().kind === "lists" ? get().digits.map(String) : lab.text.map((each) => each.face));
+  const place = () => Math.min(hovered ?? asked ?? Infinity, upto() - 1);
+
+  const ask = (i) => {
+    asked = Math.max(0, Math.min(i, upto() - 1));
+    seen.asked = true;
+    schedule();
+  };
+  strip.addEventListener("keydown", (event) => {
+    const now = place();
+    const to = { ArrowLeft: now - 1, ArrowRight: now + 1, ArrowUp: now - 8, ArrowDown: now + 8, Home: 0, End: upto() - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    hovered = null;
+    ask(to);
+    strip.querySelector(".at")?.scrollIntoView({ block: "nearest" });
+  });
+  const tokenAt = (event) => {
+    const found = event.target.closest?.("[data-i]");
+    return found ? Number(found.dataset.i) : null;
+  };
+  strip.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "mouse") return;
+    const i = tokenAt(event);
+    if (i !== null) point(i);
+  });
+  strip.addEventListener("pointerleave", () => point(null));
+  strip.addEventListener("click", (event) => {
+    const i = tokenAt(event);
+    if (i !== null) ask(i);
+  });
+  function point(i) {
+    if (hovered === i) return;
+    hovered = i !== null && i < upto() ? i : null;
+    if (hovered !== null) seen.asked = true;
+    schedule();
+  }
+
+  let chips = [];
+  const mapOf = (state, config) => state.layer * config.n_heads + state.head;
+
+  function drawTokens(state, tape) {
+    const faces = facesOf();
+    const n = upto();
+    const i = place();
+    while (chips.length > faces.length) chips.pop().remove();
+    faces.forEach((face, j) => {
+      if (!chips[j]) {
+        chips[j] = h("span", { role: "option", "data-i": j, id: `${promptId}-${j}` });
+        strip.append(chips[j]);
+      }
+      const text = state.kind === "lists" ? ` ${face} ` : face === "\n" ? "↵\n" : face;
+      if (chips[j].textContent !== text) chips[j].textContent = text;
+      const kind = `${state.kind === "text" && j >= lab.prompt ? "mine" : ""} ${j >= n ? "later" : ""} ${j === i ? "at" : ""}`;
+      if (chips[j].className !== kind) chips[j].className = kind;
+      chips[j].setAttribute("aria-selected", String(j === i));
+    });
+    if (i >= 0) strip.setAttribute("aria-activedescendant", `${promptId}-${i}`);
+    else strip.removeAttribute("aria-activedescendant");
+    const row = tape && i >= 0 && i < tape.length ? tape.row(mapOf(state, entry().config), i) : [];
+    chips.forEach((chip, j) => chip.style.setProperty("--w", (row[j] > 0 ? darkness(row[j]) : 0).toFixed(3)));
+  }
+
+  function sentence(state) {
+    const faces = facesOf();
+    const i = place();
+    if (i < 0) return "Nothing to read yet: the prompt is empty.";
+    const parts = lab.shown().map((name) => {
+      const tape = lab.tape(name);
+      if (!tape || i >= tape.length) return null;
+      const row = tape.row(mapOf(state, entry(name).config), i);
+      return `${lab.shown().length > 1 ? `${name}: ` : ""}${looksText(faces, row, i)}`;
+    });
+    if (parts.every((part) => part === null)) return "";
+    return `${spoken(faces[i])} looks at ${parts.filter(Boolean).join("; ")}.`;
+  }
+
+  // Maps
+
+  const frames = new Map();
+  /** A map with its title, made once. */
+  function frameOf(key) {
+    if (!frames.has(key)) {
+      const canvas = h("canvas", { role: "img" });
+      const mark = h("i");
+      const box = h("div", { class: "frame" }, canvas, mark);
+      const caption = h("figcaption");
+      const rowAt = (event) => {
+        const bounds = box.getBoundingClientRect();
+        return Math.floor(((event.clientY - bounds.top) / bounds.height) * canvas.width);
+      };
+      box.addEventListener("pointermove", (event) => event.pointerType === "mouse" && point(rowAt(event)));
+      box.addEventListener("pointerleave", () => point(null));
+      box.addEventListener("click", (event) => ask(rowAt(event)));
+      frames.set(key, { root: h("figure", {}, caption, box), canvas, mark, caption });
+    }
+    return frames.get(key);
+  }
+
+  function drawMaps(state, colours) {
+    const [first, second] = lab.shown();
+    const [a, b] = [lab.tape(first), second && lab.tape(second)];
+    const { config } = entry();
+    const map = mapOf(state, config);
+    const n = upto();
+    const side = state.kind === "lists" ? Math.max(1, state.digits.length) : roomFor(n);
+    const sees = (i) => (state.kind === "lists" ? n : i + 1);
+    const both = a && b ? Math.min(a.length, b.length) : 0;
+    const panels = [["a", first, a, null]];
+    if (second) panels.push(["b", second, b, null], ["d", `${first} less ${second}`, null, both]);
+    big.classList.toggle("three", panels.length > 1);
+    const wanted = panels.map(([key, title, tape, two]) => {
+      const frame = frameOf(key);
+      const rows = Math.min(n, two ?? tape?.length ?? 0);
+      const weigh = tape
+        ? (i, j) => tape.row(map, i)[j]
+        : (i, j) => a.row(map, i)[j] - b.row(map, i)[j];
+      paint(frame.canvas, side, rows, sees, weigh, { ...colours, two: two !== null });
+      frame.caption.replaceChildren(h("b", {}, title));
+      const i = place();
+      frame.mark.hidden = i < 0 || i >= rows;
+      frame.mark.style.top = `${(100 * i) / side}%`;
+      frame.mark.style.height = `max(3px, ${100 / side}%)`;
+      frame.canvas.setAttribute(
+        "aria-label",
+        two === null
+          ? `Map of ${title}, layer ${state.layer + 1}, head ${state.head + 1}: ${rows} tokens. ${sentence(state)}`
+          : `Difference of both maps: on average ${share(a && b ? distance(a, b, map, n) : 0)} of a token's weight lies elsewhere.`,
+      );
+      return frame.root;
+    });
+    if (big.children.length !== wanted.length || wanted.some((each, i) => big.children[i] !== each)) {
+      big.replaceChildren(...wanted);
+    }
+    drawHeads(state, colours, a, b, n, side, sees);
+  }
+
+  let minis = [];
+  function drawHeads(state, colours, a, b, n, side, sees) {
+    const { n_layers: layers, n_heads: count } = entry().config;
+    if (minis.length !== layers * count || heads.dataset.count !== String(count)) {
+      heads.dataset.count = count;
+      heads.style.setProperty("--heads", count);
+      const name = `head-${Math.random().toString(36).slice(2)}`;
+      minis = Array.from({ length: layers * count }, (_, map) => {
+        const canvas = h("canvas", { "aria-hidden": "true" });
+        const input = h("input", {
+          type: "radio", name, "aria-label": `Layer ${Math.floor(map / count) + 1}, head ${(map % count) + 1}`,
+          onchange: () => set({ layer: Math.floor(map / count), head: map % count }),
+        }); // prettier-ignore
+        const aside = h("small", { "aria-hidden": "true" });
+        return { canvas, input, aside, root: h("label", {}, input, h("div", { class: "mini" }, canvas), aside) };
+      });
+      heads.replaceChildren(
+        h("legend", { class: "quiet" }, "Layer and head"),
+        h("span"),
+        ...Array.from({ length: count }, (_, i) => h("span", {}, `head ${i + 1}`)),
+        ...Array.from({ length: layers }, (_, l) => [
+          h("span", {}, `layer ${l + 1}`),
+          ...minis.slice(l * count, (l + 1) * count).map((each) => each.root),
+        ]).flat(),
+      );
+    }
+    headsTitle.textContent = b ? "All heads: the difference" : "All heads";
+    const both = Boolean(a && b);
+    const rows = Math.min(n, a?.length ?? 0, both ? b.length : Infinity);
+    minis.forEach(({ canvas, input, aside }, map) => {
+      const weigh = both ? (i, j) => a.row(map, i)[j] - b.row(map, i)[j] : (i, j) => a.row(map, i)[j];
+      paint(canvas, side, rows, sees, weigh, { ...colours, two: both });
+      input.checked = map === mapOf(state, entry().config);
+      aside.textContent = both ? share(distance(a, b, map, n)) : "";
+    });
+  }
+
+  function drawTable(state) {
+    if (!table.open) return;
+    const faces = facesOf();
+    const tape = lab.tape(state.variant);
+    const map = mapOf(state, entry().config);
+    const n = Math.min(upto(), tape?.length ?? 0);
+    const i = Math.min(place(), n - 1);
+    const rows = Array.from({ length: n }, (_, k) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, `${k + 1} ${spoken(faces[k])}`),
+        h("td", {}, strongest(tape.row(map, k), 5).map((j) => `${j + 1} ${spoken(faces[j])} ${share(tape.row(map, k)[j])}`).join(", ") || "–"),
+      ),
+    );
+    const whole = i >= 0 ? [...tape.row(map, i)].map((w, j) => `${j + 1} ${spoken(faces[j])} ${share(w)}`).join(", ") : "";
+    tableBody.replaceChildren(
+      h("p", { style: "padding:6px 8px" }, h("b", {}, i >= 0 ? `All of ${i + 1} ${spoken(faces[i])}: ` : ""), whole),
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "token"), h("th", { scope: "col" }, "looks most at"))),
+        h("tbody", {}, ...rows),
+      ),
+    );
+  }
+
+  // The cache, or how symmetric scores are
+
+  let layers = []; // [{ name, canvases }], one for each model that is shown
+  const filling = new Map(); // "model place/tensor/head" -> how far it is filled, from 0 to 1
+  let fading = 0;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+  /** Move every block towards being there or not; returns whether some are still under way. */
+  function fade(names) {
+    let moving = false;
+    names.forEach((name, place) => {
+      const { config } = entry(name);
+      for (const tensor of ["k", "v"]) {
+        for (let head = 0; head < config.n_heads; head++) {
+          const key = `${place}/${tensor}/${head}`;
+          const goal = config.cached.includes(tensor) && head < config.n_kv_heads ? 1 : 0;
+          const now = filling.get(key);
+          const next = now === undefined || still.matches ? goal : now + Math.sign(goal - now) * Math.min(0.08, Math.abs(goal - now));
+          filling.set(key, next);
+          moving ||= next !== goal;
+        }
+      }
+    });
+    return moving;
+  }
+
+  function drawCache(state, colours) {
+    const names = lab.shown();
+    const { n_layers: count, n_heads: rows } = entry().config;
+    const signature = JSON.stringify([names.length, count]);
+    if (cachePanel.dataset.drawn !== signature) {
+      cachePanel.dataset.drawn = signature;
+      layers = names.map(() => {
+        const canvases = Array.from({ length: count }, () => h("canvas", { "aria-hidden": "true" }));
+        const title = h("h3");
+        const text = h("p", { class: "cached" });
+        const bar = h("i");
+        const picture = h(
+          "div",
+          { class: "layers", role: "img" },
+          ...canvases.map((canvas, i) =>
+            h(
+              "div",
+              { class: "layer" },
+              h("span", {}, `layer ${i + 1}`),
+              h("span", { class: "names", "aria-hidden": "true" }, h("span", {}, "K"), h("span", {}, "V")),
+              canvas,
+            ),
+          ),
+        );
+        return {
+          canvases, title, text, bar, picture,
+          root: h("div", { class: "panel" }, title, picture, h("div", { class: "gauge", "aria-hidden": "true" }, bar), text),
+        };
+      }); // prettier-ignore
+      cachePanel.replaceChildren(...layers.map((each) => each.root));
+    }
+    const n = upto();
+    const moving = fade(names);
+    names.forEach((name, place) => {
+      const each = layers[place];
+      const own = entry(name);
+      const tape = lab.tape(name);
+      const shown = Math.min(n, tape?.length ?? 0);
+      for (const canvas of each.canvases) {
+        paintLayer(canvas, {
+          side: roomFor(n), n: shown, heads: rows, colours,
+          filled: (tensor, head) => filling.get(`${place}/${tensor}/${head}`),
+        }); // prettier-ignore
+      }
+      const full = fullBytes(own, shown);
+      const bytes = tape?.length ? Math.round((tape.bytes / tape.length) * shown) : 0;
+      each.title.textContent = names.length > 1 ? `KV cache of ${name}` : "KV cache";
+      const less = full ? 1 - bytes / full : 0;
+      const text = `${formatCount(bytes)} bytes for ${plural(shown, "token")}; QKV with all heads would hold ${formatCount(full)}${less > 0 ? `: ${formatShare(less)} saved` : ""}.`;
+      if (each.text.textContent !== text) each.text.textContent = text;
+      each.bar.style.width = `${full ? (100 * bytes) / full : 0}%`;
+      each.picture.setAttribute("aria-label", `Cache of ${name}: ${own.config.cached.join(" and ")} of ${plural(own.config.n_kv_heads, "head")} in each of ${count} layers. ${text}`);
+    });
+    if (moving && !fading) {
+      fading = requestAnimationFrame(() => {
+        fading = 0;
+        if (!gone && get().kind === "text") drawCache(get(), palette(sheet));
+      });
+    }
+  }
+
+  function drawLean(state) {
+    cachePanel.dataset.drawn = "lean";
+    const parts = lab.shown().map((name) => {
+      const look = lab.tape(name);
+      const { n_layers: count, n_heads: rows } = entry(name).config;
+      const bars = Array.from({ length: look ? count * rows : 0 }, (_, map) => {
+        const value = look.asymmetry(map);
+        return [
+          h("span", {}, `layer ${Math.floor(map / rows) + 1}, head ${(map % rows) + 1}`),
+          h("span", { class: "track", "aria-hidden": "true" }, h("i", { style: `width:${Math.min(100, 50 * value)}%` }), h("u")),
+          h("span", {}, fixed(value, 2)),
+        ];
+      });
+      return h(
+        "div",
+        { class: "panel" },
+        h("h3", {}, `Asymmetry of the scores${lab.shown().length > 1 ? ` of ${name}` : ""}`),
+        h("div", { class: "lean" }, ...bars.flat()),
+      );
+    });
+    cachePanel.replaceChildren(
+      ...parts,
+      h("p", { class: "hint" }, "‖S − Sᵀ‖ / ‖S‖: 0 is a symmetric map, as of tied Q and K; the mark at √2 is what independent scores give."),
+    );
+  }
+
+  function drawFacts(state) {
+    const rows = [];
+    for (const name of lab.shown()) {
+      const own = entry(name);
+      const tape = lab.tape(name);
+      if (lab.shown().length > 1) rows.push(["", own.both_forms]);
+      rows.push([state.kind === "lists" ? "Held-out lists" : "Held-out text", qualityText(own)]);
+      if (state.kind === "text") {
+        const ms = lab.replays ? null : pace(tape?.ms ?? []);
+        rows.push(["Speed", ms === null ? (lab.replays ? "a stored run has none" : "not measured yet") : `${fixed(ms, 2)} ms a token, ${formatCount(Math.round(1000 / ms))} tokens/s`]);
+        if (tape?.next) rows.push(["Would write", spoken(tape.next.face)]);
+      } else if (tape) {
+        const wanted = answersTo(state.task.name, state.digits);
+        const right = tape.answers.filter((each, i) => each === wanted[i]).length;
+        rows.push(["Answers", `${tape.answers.join(" ")} (${right} of ${wanted.length} right)`]);
+      }
+    }
+    facts.replaceChildren(
+      h("h3", {}, "Measured"),
+      h("dl", { class: "facts" }, ...rows.flatMap(([label, text]) => [h("dt", {}, label), h("dd", {}, text)])),
+    );
+  }
+
+  // Tour
+
+  const done = new Set();
+  function drawTour(state) {
+    tour.hidden = !state.tour || state.kind !== "text";
+    if (tour.hidden) return;
+    const before = done.size;
+    // A step counts once those before it are done.
+    while (done.size < TOUR.length && TOUR[done.size][2](lab, state, seen)) done.add(done.size);
+    const signature = String(done.size);
+    if (tour.dataset.done === signature) return;
+    tour.dataset.done = signature;
+    tour.replaceChildren(
+      h("h3", {}, done.size === TOUR.length ? "Tour: all five done" : "Tour: five steps"),
+      h(
+        "ol",
+        {},
+        ...TOUR.map(([title, text], i) =>
+          h(
+            "li",
+            { class: i < done.size ? "done" : i === done.size ? "now" : "", "aria-current": i === done.size ? "step" : null },
+            h("span", { class: "mark", "aria-hidden": "true" }, i < done.size ? "✓" : `${i + 1}`),
+            h("span", {}, h("b", {}, title), i < done.size ? h("span", { class: "quiet" }, " (done)") : null, i === done.size ? `. ${text}` : ""),
+          ),
+        ),
+      ),
+    );
+    if (done.size > before && before > 0 && done.size < TOUR.length) live.say(`Done. Next: ${TOUR[done.size][1]}`);
+  }
+
+  // Status
+
+  function drawStatus(state) {
+    const { kind, words: text, retry, loaded, total, name } = lab.status;
+    const stalled = kind === "failed";
+    let line = "";
+    if (stalled) line = text;
+    else if (kind === "loading") {
+      line = `${name ? `Loading ${name}` : "Starting the models"}${total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : ""} …`;
+    } else if (lab.replays) {
+      line = waker
+        ? "A stored run, with nothing loaded yet. To go on from it, or from words of your own:"
+        : "This is a stored run: here, no model can run (the page was opened from a file, or the browser lacks WebAssembly). On the course's site they do.";
+    } else if (kind === "ended") {
+      line = lab.room <= 0 ? `The text is full: this model knows ${entry().config.max_seq_len} places and no more. Go back to the prompt, or shorten it.` : "";
+    } else if (lab.dropped) {
+      line = `The prompt is too long for this model: its first ${plural(lab.dropped, "token")} found no room.`;
+    } else if (state.kind === "text" && lab.encoded !== undefined && lab.text.length === 0) {
+      line = "Type something for the model to go on from.";
+    }
+    words.textContent = line;
+    status.hidden = line === "";
+    status.classList.toggle("failed", stalled);
+    alarm.textContent = stalled ? line : "";
+    gaugeBar.hidden = kind !== "loading";
+    if (total) gaugeBar.value = loaded / total;
+    else gaugeBar.removeAttribute("value");
+    wake.node.hidden = !(lab.replays && waker && kind !== "loading" && !stalled);
+    wake.update(false, `Start the models (${megabytes(entry().download)})`);
+    again.node.hidden = !(stalled && retry);
+  }
+
+  // All of it
+
+  let queued = false;
+  function schedule() {
+    if (queued || gone) return;
+    queued = true;
+    queueMicrotask(() => {
+      queued = false;
+      if (!gone) draw();
+    });
+  }
+
+  function draw() {
+    const state = get();
+    const own = entryOf(state);
+    const text = state.kind === "text";
+    const colours = palette(sheet);
+    const families = [...new Set(state.models.map((each) => each.kind))];
+    kinds.root.hidden = families.length < 2;
+    kinds.update(families.map((each) => ({ value: each, title: KINDS[each] })), state.kind);
+    const sharings = [...new Map(state.models.filter((each) => each.kind === state.kind).map((each) => [each.sharing, each])).values()];
+    sharing.update(
+      sharings.map((each) => ({ value: each.sharing, title: each.sharing, detail: each.tuple_form, swatch: each.colour })),
+      own.sharing,
+    );
+    const ways = [...new Set(state.models.filter((each) => each.kind === state.kind).map((each) => each.option))];
+    options.root.querySelector("legend").textContent = text ? "Heads" : "(X)+";
+    const had = optionsOf(state, own.sharing);
+    options.root.hidden = ways.length < 2;
+    options.update(
+      ways.map((way) => {
+        const found = had.find((each) => each.option === way);
+        return { value: found?.name ?? `none ${way}`, title: way, disabled: !found };
+      }),
+      own.name,
+    );
+    const missing = had.length < ways.length;
+    options.note.hidden = !missing;
+    options.note.textContent = missing ? (text ? "A tied query needs a key head of its own, so all heads stay." : "(X)+ is made for tied Q and K.") : "";
+    beside.update(
+      [["", "nothing"], ...state.models.filter((each) => each.kind === state.kind && each.name !== own.name).map((each) => [each.name, each.both_forms])],
+      state.other === own.name ? "" : state.other,
+    );
+    writing.hidden = fine.hidden = strip.dataset.hidden = !text;
+    listing.hidden = text;
+    if (text) {
+      if (prompt.value !== state.prompt && staged.host.shadowRoot.activeElement !== prompt) prompt.value = state.prompt;
+      const n = lab.text.length;
+      const last = at === null ? n : at + 1;
+      const full = n > 0 && lab.room <= 0;
+      write.update(!lab.playing && (n === 0 || full), lab.playing ? "Pause" : "Write");
+      step.update(n === 0 || (full && at === null) || lab.playing);
+      back.update(n <= lab.prompt);
+      link.node.hidden = !state.share;
+      slider.max = Math.max(1, n);
+      slider.value = last;
+      slider.disabled = n < 2;
+      slider.setAttribute("aria-valuetext", `token ${last} of ${n}`);
+      where.textContent = `token ${last} of ${n}`;
+      pacing.update([["calm", "slowly, to watch"], ["fast", "as fast as it goes"]], fast ? "fast" : "calm");
+      chance.update(
+        [["0/0", "always the likeliest"], ...[1, 2, 3].map((seed) => [`0.8/${seed}`, `by lot (temperature 0.8, seed ${seed})`])],
+        `${state.temperature}/${state.seed}`,
+      );
+    } else {
+      if (staged.host.shadowRoot.activeElement !== listBox) listBox.value = state.digits.join(" ");
+      if (listBox.getAttribute("aria-invalid") !== "true") listNote.textContent = state.task.rule;
+    }
+    drawStatus(state);
+    drawTokens(state, lab.tape(own.name));
+    const said = sentence(state);
+    told.textContent = said;
+    drawMaps(state, colours);
+    shades.replaceChildren(
+      "Rows look, columns are looked at.",
+      ...[0.06, 0.25, 0.5, 1].map((w) => h("span", {}, h("i", { style: `background:rgb(${mix(colours.none, parse(getComputedStyle(sheet).getPropertyValue("--ink")), darkness(w)).join(" ")})` }), share(w))),
+    );
+    drawTable(state);
+    if (text) drawCache(state, colours);
+    else drawLean(state);
+    drawFacts(state);
+    drawTour(state);
+    if (seen.asked && !lab.playing && hovered === null) live.say(said);
+  }
+
+  // Beginning
+
+  async function begin() {
+    try {
+      if (!engine) {
+        lab.engine = new StoredEngine(await storedRuns(files));
+        lab.stored = lab.engine.stored;
+      }
+    } catch (error) {
+      lab.status = { kind: "failed", words: error.message, retry: true };
+      return schedule();
+    }
+    if (gone) return;
+    const linked = get().share ? fromHash(location.hash, get()) : null;
+    if (linked) choose(linked.changes);
+    const example = lab.stored && lab.stored.text.given;
+    if (lab.stored && get().kind === "text" && get().prompt !== example) {
+      await lab.wake();
+    } else await lab.follow();
+    if (lab.stored && !linked && lab.replays) {
+      // The first screen is not empty: the stored text is there, whole.
+      for (let n = 0; n < lab.stored.text.tokens.length - lab.stored.text.prompt; n++) await lab.step();
+    }
+    if (linked?.written) {
+      if (lab.replays) await lab.wake();
+      for (let n = 0; n < linked.written && lab.canWrite && !gone; n++) if (!(await lab.step())) break;
+    }
+  }
+
+  const unfollow = follow(model, STATE, () => {
+    schedule();
+    lab.follow();
+  });
+  const restyle = new MutationObserver(schedule);
+  restyle.observe(sheet, { attributes: true, attributeFilter: ["data-theme"] });
+  el.append(staged.host);
+  draw();
+  begin();
+  return () => {
+    gone = true;
+    clearTimeout(typing);
+    cancelAnimationFrame(fading);
+    unfollow();
+    restyle.disconnect();
+    lab.close();
+    live.hush();
+    staged.remove();
+  };
+}
+
+export default { render };

@@ -1,0 +1,306 @@
+// AttentionLab without a page: what it keeps of a text, what it asks an engine for, what may go wrong.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { load } from "./load.mjs";
+
+const {
+  Computing, Lab, Look, PageEngine, StoredEngine, Tape, answersTo, common, distance, entryOf, fromHash, fullBytes,
+  line, looksText, nearestOf, pace, roomFor, spoken, strongest, toHash, unpack,
+} = await load("attention_lab");
+
+// A made-up model: token i looks at token j as much as the next; weights depend on its name.
+
+const CONFIG = { n_layers: 2, n_heads: 2, n_kv_heads: 2, head_dim: 4, max_seq_len: 40, cached: ["k", "v"] };
+const entry = (name, sharing, option, more = {}) => ({
+  kind: "text", name, sharing, option, tokenizer: "bytes", config: { ...CONFIG, ...more },
+});
+const MODELS = [
+  entry("QKV", "QKV", "MHA"),
+  entry("MQA", "QKV", "MQA", { n_kv_heads: 1 }),
+  entry("Q-K=V", "Q-K=V", "MHA", { cached: ["k"] }),
+  entry("Q=K=V", "Q=K=V", "MHA", { cached: ["k"] }),
+];
+
+const first = (name) => (name === "QKV" ? 0.5 : 0.25);
+
+class Fake extends Computing {
+  kind = "fake";
+  asked = [];
+  broken = null;
+
+  async open() {}
+  async load() {}
+
+  async ask(task, given) {
+    this.asked.push({ task, ...given });
+    if (this.broken) throw this.broken;
+    if (task === "encode") return [...given.text].map((face) => ({ token: face.codePointAt(0), face }));
+    const { name, keep, tokens } = given;
+    const held = keep + tokens.length;
+    const weights = new Float32Array(4 * tokens.length * held);
+    for (let map = 0; map < 4; map++) {
+      tokens.forEach((_, i) => {
+        const sees = keep + i + 1;
+        for (let j = 0; j < sees; j++) {
+          const rest = sees > 1 ? (1 - first(name)) / (sees - 1) : 0;
+          weights[(map * tokens.length + i) * held + j] = sees === 1 ? 1 : j === 0 ? first(name) : rest;
+        }
+      });
+    }
+    await null;
+    return {
+      weights, shape: [2, 2, tokens.length, held], ms: 2, held, cacheBytes: 16 * held,
+      next: { token: 97 + (held % 26), face: String.fromCharCode(97 + (held % 26)) },
+    };
+  }
+}
+
+function course(changes = {}) {
+  const state = {
+    kind: "text", variant: "QKV", other: "", layer: 0, head: 0, temperature: 0, seed: 0, prompt: "abc",
+    digits: [], models: MODELS, ...changes,
+  };
+  const engine = new Fake();
+  const lab = new Lab({ get: () => state, engine });
+  return { state, engine, lab };
+}
+
+const textOf = (lab) => lab.text.map((each) => each.face).join("");
+
+test("a tape keeps a row for every token, and gives the same as one long answer", async () => {
+  const engine = new Fake();
+  const [whole, parts] = [new Tape(), new Tape()];
+  const tokens = [1, 2, 3, 4, 5];
+  whole.add(tokens, await engine.read("QKV", tokens));
+  for (const n of [2, 3, 5]) {
+    parts.add(tokens.slice(0, n), await engine.read("other", tokens.slice(0, n), { known: parts.length }));
+  }
+  assert.equal(parts.length, 5);
+  assert.deepEqual(engine.asked.filter((a) => a.name === "other").map((a) => [a.keep, a.tokens.length]), [[0, 2], [2, 1], [3, 2]]);
+  assert.deepEqual(parts.row(3, 4).length, 5);
+  assert.deepEqual([...whole.row(1, 2)], [0.5, 0.25, 0.25]);
+  whole.cut(2);
+  assert.equal(whole.bytes, 32);
+  assert.equal(whole.next, null);
+  assert.throws(() => whole.add([1, 2, 3, 4], { from: 3, weights: new Float32Array(4), shape: [1, 1, 1, 4] }), /in place of/);
+});
+
+test("an engine is asked only for what it does not hold", async () => {
+  const engine = new Fake();
+  await engine.read("QKV", [1, 2, 3]);
+  await engine.read("QKV", [1, 2, 3, 4], { known: 3 });
+  await engine.read("QKV", [1, 9], { known: 1 });
+  await engine.read("QKV", [1, 9], { known: 2 });
+  assert.deepEqual(engine.asked.map(({ keep, tokens }) => [keep, tokens]), [[0, [1, 2, 3]], [3, [4]], [1, [9]], [1, [9]]]);
+  engine.broken = new Error("gone");
+  await assert.rejects(engine.read("QKV", [1, 9, 5], { known: 2 }));
+  engine.broken = null;
+  await engine.read("QKV", [1, 9, 5], { known: 2 });
+  assert.equal(engine.asked.at(-1).keep, 0, "after a failure nobody knows what is held");
+});
+
+test("it writes, goes back, and reads the same text with another model", async () => {
+  const { state, engine, lab } = course();
+  await lab.follow();
+  assert.equal(textOf(lab), "abc");
+  for (let i = 0; i < 4; i++) await lab.step();
+  assert.equal(textOf(lab), "abcdefg");
+  assert.equal(lab.tape("QKV").length, 7);
+  state.variant = "Q-K=V";
+  await lab.follow();
+  assert.equal(textOf(lab), "abcdefg");
+  assert.deepEqual(engine.asked.at(-1).tokens.length, 7);
+  state.other = "QKV";
+  const before = engine.asked.length;
+  await lab.follow();
+  assert.equal(engine.asked.length, before, "QKV has read this text already");
+  await lab.step();
+  assert.deepEqual(engine.asked.slice(before).map(({ name, keep }) => [name, keep]), [["Q-K=V", 7], ["QKV", 7]]);
+  await lab.rewind();
+  assert.equal(textOf(lab), "abc");
+  assert.equal(lab.tape("QKV").length, 3);
+});
+
+test("only the last of many wishes is worked on", async () => {
+  const { state, engine, lab } = course();
+  await lab.follow();
+  const wishes = [];
+  for (let i = 0; i < 40; i++) {
+    state.variant = MODELS[i % MODELS.length].name;
+    wishes.push(lab.follow());
+  }
+  await Promise.all(wishes);
+  const names = new Set(engine.asked.filter((a) => a.task === "read").map((a) => a.name));
+  assert.deepEqual([...names], ["QKV", state.variant]);
+  assert.equal(lab.tape(state.variant).length, 3);
+});
+
+test("while it plays, a change of model and a stop find their place", async () => {
+  const { state, lab } = course();
+  await lab.follow();
+  let n = 0;
+  await lab.play(async () => {
+    n += 1;
+    if (n === 3) {
+      state.variant = "Q=K=V";
+      lab.follow();
+    }
+    if (n === 6) lab.stop();
+  });
+  assert.equal(lab.text.length, 3 + 6);
+  assert.equal(lab.tape("Q=K=V").length, 9);
+  assert.equal(lab.playing, false);
+});
+
+test("it stops where the model's places end", async () => {
+  const { lab } = course();
+  await lab.follow();
+  await lab.play(async () => {});
+  assert.equal(lab.text.length, CONFIG.max_seq_len);
+  assert.equal(lab.status.kind, "ended");
+  assert.equal(lab.room, 0);
+  assert.equal(lab.canWrite, false);
+  await lab.rewind();
+  assert.equal(lab.status.kind, "idle");
+  assert.equal(lab.canWrite, true);
+});
+
+test("a prompt that is too long loses its beginning, an empty one waits", async () => {
+  const { state, lab } = course({ prompt: "x".repeat(100) + "y" });
+  await lab.follow();
+  assert.equal(lab.text.length, CONFIG.max_seq_len - 16);
+  assert.equal(lab.dropped, 101 - 24);
+  assert.equal(lab.text.at(-1).face, "y");
+  state.prompt = "";
+  await lab.follow();
+  assert.equal(lab.text.length, 0);
+  await lab.step();
+  assert.equal(lab.text.length, 0);
+  state.prompt = "🙂 שלום";
+  await lab.follow();
+  assert.equal(textOf(lab), "🙂 שלום");
+  await lab.step();
+  assert.equal(lab.text.length, 7);
+});
+
+test("what fails is said, and the next attempt mends it", async () => {
+  const { engine, lab } = course();
+  await lab.follow();
+  engine.broken = Object.assign(new Error("cut off"), { retry: true });
+  assert.equal(await lab.step(), false);
+  assert.deepEqual(lab.status, { kind: "failed", words: "cut off", retry: true });
+  engine.broken = null;
+  await lab.follow();
+  assert.deepEqual(lab.status, { kind: "idle" });
+  assert.equal(lab.tape("QKV").length, lab.text.length);
+});
+
+test("another draw changes what comes next, and not what was read", async () => {
+  const { state, engine, lab } = course();
+  await lab.follow();
+  state.temperature = 0.8;
+  await lab.follow();
+  const { temperature, keep } = engine.asked.at(-1);
+  assert.deepEqual([temperature, keep], [0.8, 2]);
+  assert.equal(lab.tape("QKV").length, 3);
+});
+
+test("a line gives each answer to its question, and gives up after a silence", async () => {
+  const sent = [];
+  const talk = line((message) => sent.push(message), 30);
+  const [a, b] = [talk.ask("one"), talk.ask("two", { x: 1 })];
+  assert.deepEqual(sent[1], { id: 2, task: "two", x: 1 });
+  talk.answer({ id: 2, result: "second" });
+  talk.answer({ id: 1, error: "no", retry: true });
+  talk.answer({ id: 77, result: "stray" });
+  assert.equal(await b, "second");
+  await assert.rejects(a, (error) => error.message === "no" && error.retry);
+  let gone = false;
+  const heard = [];
+  const slow = talk.ask("three", {}, { gone: () => (gone = true), progress: (...how) => heard.push(how) });
+  const beat = setInterval(() => talk.answer({ id: 3, loaded: 1, total: 2 }), 10);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.equal(gone, false, "who tells of progress is alive");
+  clearInterval(beat);
+  await assert.rejects(slow, /does not answer/);
+  assert.ok(gone);
+  assert.deepEqual(heard[0], [1, 2]);
+});
+
+test("a lost worker is replaced, and its successor loads anew", async () => {
+  const made = [];
+  class Stub {
+    constructor() {
+      this.heard = [];
+      made.push(this);
+    }
+    postMessage(message) {
+      this.heard.push(message.task);
+      if (this.dead) return;
+      queueMicrotask(() => this.onmessage?.({ data: { id: message.id, result: { face: message.task } } }));
+    }
+    terminate() {
+      this.dead = true;
+    }
+  }
+  const engine = new PageEngine("https://site.example/_static/lab/", () => new Stub());
+  await engine.open();
+  await engine.load("QKV");
+  await engine.load("QKV");
+  await engine.encode("QKV", "x");
+  assert.deepEqual(made[0].heard, ["open", "load", "encode"]);
+  made[0].dead = true;
+  const waiting = engine.encode("QKV", "y");
+  await null;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  made[0].onerror({});
+  await assert.rejects(waiting, (error) => error.retry);
+  await engine.encode("QKV", "z");
+  assert.equal(made.length, 2);
+  assert.deepEqual(made[1].heard, ["open", "load", "encode"]);
+});
+
+test("a link holds what is shown, and strange ones do no harm", () => {
+  const { state } = course({ prompt: "def f(x):\n  # ünï & 🙂", other: "Q=K=V", layer: 1, temperature: 0.8 });
+  const { changes, written } = fromHash(toHash(state, 12), state);
+  assert.equal(written, 12);
+  for (const [name, value] of Object.entries(changes)) assert.deepEqual(value, state[name]);
+  assert.equal(changes.prompt, state.prompt);
+  assert.equal(fromHash("#sources", state), null);
+  assert.deepEqual(fromHash("#lab?layer=many&written=-3&evil=1", state), { changes: {}, written: 0 });
+});
+
+test("choices fall to the nearest model that exists", () => {
+  const { state } = course({ variant: "MQA" });
+  assert.equal(nearestOf(state, "Q-K=V").name, "Q-K=V");
+  assert.equal(nearestOf(state, "QKV").name, "MQA");
+  assert.equal(entryOf(state, "nothing"), null);
+  assert.equal(fullBytes(MODELS[0], 10), 2 * 2 * 2 * 4 * 4 * 10);
+});
+
+test("numbers and words of a map", async () => {
+  const engine = new Fake();
+  const [a, b] = [new Tape(), new Tape()];
+  a.add([1, 2, 3], await engine.read("QKV", [1, 2, 3]));
+  b.add([1, 2, 3], await engine.read("Q-K=V", [1, 2, 3]));
+  assert.equal(distance(a, a, 0, 3), 0);
+  assert.ok(Math.abs(distance(a, b, 0, 3) - (0 + 0.25 + 0.25) / 3) < 1e-6);
+  assert.deepEqual(strongest(Float32Array.from([0.1, 0.6, 0.3, 0])), [1, 2, 0]);
+  assert.equal(looksText(["a", "\n", " "], [0.5, 0.3, 0.2], 2), "‘a’ 50 %, line end 30 %, itself 20 %");
+  assert.equal(spoken("    "), "4 blanks");
+  assert.equal(pace([[12, 30], [1, 2], [1, 9], [1, 3]]), 3);
+  assert.equal(pace([[12, 30]]), null);
+  assert.deepEqual([1, 32, 33, 250].map(roomFor), [32, 32, 64, 256]);
+  assert.equal(common([1, 2, 3], [1, 2, 4, 5]), 2);
+  assert.deepEqual([...unpack("0-~3_")].map((x) => Math.round(63 * x)), [0, 62, 0, 0, 0, 63]);
+  assert.deepEqual(answersTo("SORT", [3, 1, 2, 1]), [1, 1, 2, 3]);
+});
+
+test("a list's scores say how symmetric they are", () => {
+  const look = (scores) => new Look({ tokens: [0, 1], weights: new Float32Array(4).fill(0.5), scores, shape: [1, 1, 2, 2], answers: [1, 0], ms: 1 });
+  assert.equal(look([1, 2, 2, 5]).asymmetry(0), 0);
+  assert.equal(look([0, 1, -1, 0]).asymmetry(0), 2);
+  assert.deepEqual([...look([0, 1, 2, 3]).row(0, 1)], [0.5, 0.5]);
+});
