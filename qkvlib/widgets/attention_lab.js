@@ -1,664 +1,8 @@
 // AttentionLab: small trained models read and write, live; their maps and their cache grow with each token.
 //
-// An ES module in the anywidget protocol, self-contained once _shared.js is put in front of it. What
-// computes stands behind one interface with three sides: models in a worker of this page, models in
-// the notebook's kernel, and runs that were stored, where neither can be had.
-
-// ------------------------------------------------------------------------------------ what was read
-
-/** How many tokens two texts begin with in common. */
-export function common(a, b) {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
-}
-
-/**
- * What one model has made of a text: for each token it has read, where that token looks.
- *
- * A row holds the weights of one token: layers x heads x the tokens it may look at, flat.
- */
-export class Tape {
-  constructor() {
-    this.tokens = [];
-    this.rows = [];
-    this.bytes = 0; // of the cache, as it was measured after the last token
-    this.next = null; // what the model would write after the last token
-    this.ms = []; // of each reading: [tokens, milliseconds]
-  }
-
-  get length() {
-    return this.rows.length;
-  }
-
-  /** Forget what is not read any more. */
-  cut(length) {
-    if (length >= this.length) return;
-    this.bytes = (this.bytes / this.length) * length;
-    this.tokens.length = length;
-    this.rows.length = length;
-    this.next = null;
-  }
-
-  /** Take in an answer about the tokens from `from` on. */
-  add(tokens, { from, weights, shape, next, cacheBytes, ms }) {
-    this.cut(from);
-    const [layers, heads, fresh, held] = shape;
-    if (from !== this.length || from + fresh !== held || held !== tokens.length) {
-      throw new Error(`an answer about tokens ${held - fresh} to ${held} in place of ${this.length} to ${tokens.length}`);
-    }
-    for (let i = 0; i < fresh; i++) {
-      const sees = from + i + 1;
-      const row = new Float32Array(layers * heads * sees);
-      for (let map = 0; map < layers * heads; map++) {
-        const start = (map * fresh + i) * held;
-        row.set(weights.subarray(start, start + sees), map * sees);
-      }
-      this.rows.push(row);
-    }
-    this.tokens = [...tokens];
-    this.next = next;
-    this.bytes = cacheBytes;
-    this.ms.push([fresh, ms]);
-  }
-
-  /** Weights of token `i` in one map: a view of as many numbers as it sees. */
-  row(map, i) {
-    const sees = this.sees(i);
-    return this.rows[i].subarray(map * sees, (map + 1) * sees);
-  }
-
-  sees(i) {
-    return i + 1;
-  }
-}
-
-/** The same for a model that sees the whole list at once. */
-export class Look extends Tape {
-  constructor({ tokens, weights, scores, shape, answers, ms }) {
-    super();
-    const [layers, heads, length] = shape;
-    this.tokens = tokens;
-    this.scores = scores;
-    this.answers = answers;
-    this.ms = [[length, ms]];
-    const maps = layers * heads;
-    for (let i = 0; i < length; i++) {
-      const row = new Float32Array(maps * length);
-      for (let map = 0; map < maps; map++) {
-        const start = (map * length + i) * length;
-        row.set(weights.subarray(start, start + length), map * length);
-      }
-      this.rows.push(row);
-    }
-  }
-
-  sees() {
-    return this.length;
-  }
-
-  /** ‖S − Sᵀ‖ / ‖S‖ of one map's scores. */
-  asymmetry(map) {
-    const n = this.length;
-    const at = (i, j) => this.scores[(map * n + i) * n + j];
-    let lean = 0;
-    let size = 0;
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        lean += (at(i, j) - at(j, i)) ** 2;
-        size += at(i, j) ** 2;
-      }
-    }
-    return Math.sqrt(lean) / Math.max(Math.sqrt(size), 1e-30);
-  }
-}
-
-/** The places that a row looks at most: at most `count`, each with at least `least`. */
-export function strongest(row, count = 4, least = 0.02) {
-  return [...row.keys()]
-    .filter((j) => row[j] >= least)
-    .sort((a, b) => row[b] - row[a] || a - b)
-    .slice(0, count);
-}
-
-/** Mean distance of two maps of the same text: half the sum of |differences|, over rows up to `upto`. */
-export function distance(a, b, map, upto) {
-  const n = Math.min(a.length, b.length, upto);
-  if (n === 0) return 0;
-  let sum = 0;
-  for (let i = 0; i < n; i++) {
-    const [x, y] = [a.row(map, i), b.row(map, i)];
-    for (let j = 0; j < x.length; j++) sum += Math.abs(x[j] - y[j]);
-  }
-  return sum / 2 / n;
-}
-
-/** Milliseconds per token, the middle of the last readings of one token; null before there is one. */
-export function pace(ms) {
-  const single = ms
-    .filter(([tokens]) => tokens === 1)
-    .slice(-24)
-    .map(([, each]) => each)
-    .sort((a, b) => a - b);
-  return single.length ? single[single.length >> 1] : null;
-}
-
-// ------------------------------------------------------------------------------------------ engines
-
-const PATIENCE = 20_000; // ms without a sign of life until what computes is taken for lost
-
-/** What went wrong, in words for the reader; `retry` says whether trying again may help. */
-class LabError extends Error {
-  constructor(message, retry = false) {
-    super(message);
-    this.retry = retry;
-  }
-}
-
-/** Questions and answers over a line on which only messages travel. */
-export function line(send, patience = PATIENCE) {
-  const asked = new Map();
-  let last = 0;
-  const settle = (id, how, value) => {
-    const question = asked.get(id);
-    if (!question) return;
-    clearTimeout(question.clock);
-    asked.delete(id);
-    question[how](value);
-  };
-  const lost = () => new LabError("What computes does not answer any more.", true);
-  const wind = (id) => {
-    const question = asked.get(id);
-    clearTimeout(question.clock);
-    question.clock = setTimeout(() => {
-      settle(id, "reject", lost());
-      question.gone();
-    }, patience);
-  };
-  return {
-    ask(task, given = {}, { progress = () => {}, gone = () => {} } = {}) {
-      const id = (last += 1);
-      return new Promise((resolve, reject) => {
-        asked.set(id, { resolve, reject, progress, gone });
-        wind(id);
-        send({ id, task, ...given });
-      });
-    },
-    answer({ id, result, error, retry, loaded, total }) {
-      const question = asked.get(id);
-      if (!question) return;
-      if (error !== undefined) settle(id, "reject", new LabError(error, retry));
-      else if (loaded !== undefined) {
-        wind(id);
-        question.progress(loaded, total);
-      } else settle(id, "resolve", result);
-    },
-    fail() {
-      for (const id of [...asked.keys()]) settle(id, "reject", lost());
-    },
-  };
-}
-
-/** What all engines that compute have in common: what each model holds need not be sent again. */
-export class Computing {
-  constructor() {
-    this.held = new Map(); // model -> tokens that it holds
-  }
-
-  async read(name, tokens, { known = 0, temperature = 0, seed = 0 } = {}) {
-    const held = this.held.get(name) ?? [];
-    // At least one token is read, or there would be no answer; `known` is what the asker has kept.
-    const keep = Math.min(common(held, tokens), known, tokens.length - 1);
-    this.held.delete(name); // unknown, should this fail
-    const answer = await this.ask("read", {
-      name, keep, tokens: tokens.slice(keep), temperature, seed,
-    }); // prettier-ignore
-    this.held.set(name, [...tokens]);
-    return { ...answer, from: keep };
-  }
-
-  look(name, tokens) {
-    return this.ask("look", { name, tokens }).then((answer) => ({ ...answer, tokens }));
-  }
-
-  encode(name, text) {
-    return this.ask("encode", { name, text });
-  }
-
-  load(name, progress) {
-    return this.ask("load", { name }, progress);
-  }
-}
-
-/** Models in a worker of this page. */
-export class PageEngine extends Computing {
-  kind = "page";
-
-  /** @param {string} root Where the site keeps the lab's files, with a slash at its end. */
-  constructor(root, make = (url) => new Worker(url, { type: "module" })) {
-    super();
-    this.root = root;
-    this.make = make;
-    this.loaded = new Set();
-  }
-
-  async ask(task, given, progress) {
-    if (!this.worker) this.#start();
-    // A worker that was started anew knows nothing of what its forerunner had loaded.
-    await this.opened;
-    if (given?.name && task !== "load" && !this.loaded.has(given.name)) await this.load(given.name);
-    return this.#send(task, given, progress);
-  }
-
-  async load(name, progress) {
-    if (this.loaded.has(name) && this.worker) return;
-    if (!this.worker) this.#start();
-    await this.opened;
-    await this.#send("load", { name }, progress);
-    this.loaded.add(name);
-  }
-
-  async open() {
-    if (!this.worker) this.#start();
-    await this.opened;
-  }
-
-  #start() {
-    this.worker = this.make(new URL("worker.mjs", this.root));
-    const talk = line((message) => this.worker.postMessage(message));
-    this.talk = talk;
-    this.worker.onmessage = ({ data }) => talk.answer(data);
-    this.worker.onerror = (event) => {
-      event.preventDefault?.();
-      this.lose();
-    };
-    this.opened = this.#send("open", { vendor: new URL("../vendor/onnxruntime-web/", this.root).href });
-    // What could not be opened is tried anew by the next question.
-    this.opened.catch(() => this.lose());
-  }
-
-  #send(task, given, progress) {
-    return this.talk.ask(task, given, { progress, gone: () => this.lose() });
-  }
-
-  /** Give the worker up; the next question starts another. */
-  lose() {
-    const { worker, talk } = this;
-    this.worker = null;
-    this.loaded.clear();
-    this.held.clear();
-    worker?.terminate();
-    talk?.fail();
-  }
-
-  close() {
-    this.lose();
-  }
-}
-
-/** Models in the notebook's kernel, over the widget's own messages. */
-export class KernelEngine extends Computing {
-  kind = "kernel";
-
-  constructor(model) {
-    super();
-    this.talk = line((message) => model.send(message));
-    this.hear = (message, buffers) => {
-      const { result } = message;
-      // Arrays travel as bytes; `arrays` names them in order.
-      (message.arrays ?? []).forEach((name, i) => {
-        const { buffer, byteOffset, byteLength } = buffers[i];
-        result[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
-      });
-      this.talk.answer(message);
-    };
-    model.on("msg:custom", this.hear);
-    this.close = () => model.off("msg:custom", this.hear);
-  }
-
-  open() {
-    return this.ask("open");
-  }
-
-  ask(task, given, progress) {
-    return this.talk.ask(task, given, { progress });
-  }
-}
-
-const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
-
-/** Numbers from text as Python packed it: steps of 1/63, "~" and a length for zeros. */
-export function unpack(text) {
-  const flat = [];
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] === "~") {
-      at += 1;
-      for (let n = DIGITS.indexOf(text[at]); n > 0; n--) flat.push(0);
-    } else flat.push(DIGITS.indexOf(text[at]) / (DIGITS.length - 1));
-  }
-  return Float32Array.from(flat);
-}
-
-/** A run that was stored: all models have read the same text, and nothing is computed. */
-export class StoredEngine {
-  kind = "stored";
-
-  /** @param {object} stored What scripts/make_lab.py has kept: { text, lists, models }. */
-  constructor(stored) {
-    this.stored = stored;
-  }
-
-  async open() {}
-
-  async load() {}
-
-  /** The example; only its own prompt can be had. */
-  async encode() {
-    const { tokens, faces, prompt } = this.stored.text;
-    return tokens.slice(0, prompt).map((token, i) => ({ token, face: faces[i] }));
-  }
-
-  async read(name, tokens) {
-    const { text, models } = this.stored;
-    const model = models[name];
-    if (!model || common(text.tokens, tokens) < tokens.length) {
-      throw new LabError("This text was not stored: the model itself has to read it.");
-    }
-    const n = tokens.length;
-    const maps = model.maps.map(unpack);
-    const { n_layers: layers, n_heads: heads } = model;
-    const length = text.tokens.length;
-    const weights = new Float32Array(layers * heads * n * n);
-    maps.forEach((map, m) => {
-      for (let i = 0; i < n; i++) {
-        // A row's weights are rounded, so their sum is not quite one.
-        weights.set(map.subarray(i * length, i * length + n), (m * n + i) * n);
-      }
-    });
-    const next = n < length ? { token: text.tokens[n], face: text.faces[n] } : null;
-    return {
-      from: 0, weights, shape: [layers, heads, n, n], next, ms: null,
-      cacheBytes: model.bytes_per_token * n,
-    }; // prettier-ignore
-  }
-
-  async look(name, tokens) {
-    const { lists, models } = this.stored;
-    const place = lists.findIndex((list) => common(list, tokens) === tokens.length);
-    const run = models[name]?.runs[place];
-    if (!run) throw new LabError("This list was not stored: the model itself has to read it.");
-    const { n_layers: layers, n_heads: heads } = models[name];
-    const flat = (each) => Float32Array.from(each.flatMap((row) => [...row]));
-    return {
-      tokens, weights: flat(run.weights.map(unpack)), scores: flat(run.scores),
-      shape: [layers, heads, tokens.length, tokens.length], answers: run.answers, ms: null,
-    }; // prettier-ignore
-  }
-
-  close() {}
-}
-
-// ------------------------------------------------------------------------------- a link to what is shown
-
-const IN_LINK = ["kind", "variant", "other", "layer", "head", "temperature", "seed", "prompt"];
-
-/** The state as the end of an address: "#lab=variant=Q-K%3DV&…", with how many tokens were written. */
-export function toHash(state, written) {
-  const fields = new URLSearchParams();
-  for (const name of IN_LINK) if (state[name] !== "") fields.set(name, state[name]);
-  if (written) fields.set("written", written);
-  return `#lab?${fields}`;
-}
-
-/** What of an address can be used: fields of the right kind; null if it is not the lab's. */
-export function fromHash(hash, state) {
-  if (!hash.startsWith("#lab?")) return null;
-  const fields = new URLSearchParams(hash.slice("#lab?".length));
-  const found = {};
-  for (const name of IN_LINK) {
-    if (!fields.has(name)) continue;
-    const text = fields.get(name);
-    const value = typeof state[name] === "number" ? Number(text) : text;
-    if (typeof value !== "number" || Number.isFinite(value)) found[name] = value;
-  }
-  const written = Number(fields.get("written") ?? 0);
-  return { changes: found, written: Number.isInteger(written) && written > 0 ? written : 0 };
-}
-
-// ------------------------------------------------------------------------------------------- models
-
-/** The entry of a model. */
-export function entryOf(state, name = state.variant) {
-  return state.models.find((each) => each.kind === state.kind && each.name === name) ?? null;
-}
-
-/** What can be chosen beside a sharing: its ways to share heads, or with and without (X)+. */
-export function optionsOf(state, sharing) {
-  return state.models.filter((each) => each.kind === state.kind && each.sharing === sharing);
-}
-
-/** The model of a sharing that is most like the one that is shown; what had to change. */
-export function nearestOf(state, sharing) {
-  const options = optionsOf(state, sharing);
-  const wanted = entryOf(state)?.option;
-  return options.find((each) => each.option === wanted) ?? options[0] ?? null;
-}
-
-/** Bytes of the cache of separate projections and heads, for so many tokens. */
-export function fullBytes({ config }, tokens) {
-  return 2 * config.n_layers * config.n_heads * config.head_dim * 4 * tokens;
-}
-
-/** What a task of lists asks for. */
-export function answersTo(task, inputs) {
-  const sorted = [...inputs].sort((a, b) => a - b);
-  return { REVERSE: [...inputs].reverse(), SORT: sorted, COPY: [...inputs] }[task];
-}
-
-// ---------------------------------------------------------------------------------------- the course
-
-const FREE = 16; // places that a prompt must leave for what is to be written
-
-/** What is being read and written, and by whom: all but the picture. */
-export class Lab {
-  /**
-   * @param {object} given
-   * @param {() => object} given.get The widget's state.
-   * @param {object} given.engine What computes, or replays.
-   * @param {(() => object) | null} given.waker Makes the engine that computes, where this one replays.
-   * @param {() => void} given.changed Called after each change.
-   */
-  constructor({ get, engine, waker = null, changed = () => {} }) {
-    Object.assign(this, { get, engine, waker, changed });
-    this.text = [];
-    this.prompt = 0; // how many tokens of the text were given
-    this.dropped = 0; // tokens at its beginning that found no room
-    this.tapes = new Map();
-    this.looks = new Map();
-    this.playing = false;
-    this.status = { kind: "idle" };
-    this.queue = Promise.resolve();
-    this.turn = 0;
-  }
-
-  get replays() {
-    return this.engine.kind === "stored";
-  }
-
-  /** Names of the models that are looked at, the one that writes first. */
-  shown() {
-    const { variant, other } = this.get();
-    return other && other !== variant ? [variant, other] : [variant];
-  }
-
-  tape(name) {
-    return (this.get().kind === "lists" ? this.looks : this.tapes).get(name);
-  }
-
-  get room() {
-    return entryOf(this.get()).config.max_seq_len - this.text.length;
-  }
-
-  /** Whether a token can be written now, by what runs now. */
-  get canWrite() {
-    const { kind } = this.get();
-    return kind === "text" && this.text.length > 0 && this.room > 0;
-  }
-
-  #say(status) {
-    this.status = status;
-    this.changed();
-  }
-
-  #serial(work) {
-    const done = this.queue.then(work);
-    this.queue = done.catch(() => {});
-    return done;
-  }
-
-  /** Do something that may fail; what fails is said, and nothing is left half done. */
-  #attempt(work) {
-    return this.#serial(async () => {
-      try {
-        await work();
-        if (this.status.kind !== "ended") this.#say({ kind: "idle" });
-        return true;
-      } catch (error) {
-        this.playing = false;
-        this.#say({ kind: "failed", words: error.message, retry: Boolean(error.retry) });
-        return false;
-      }
-    });
-  }
-
-  /** Bring all models that are shown up to the text; only the latest wish counts. */
-  follow() {
-    const turn = (this.turn += 1);
-    return this.#attempt(async () => {
-      if (turn !== this.turn) return;
-      await this.#ready();
-      await this.#catchUp();
-    });
-  }
-
-  /** Models loaded, and the text in the tokens of the one that writes. */
-  async #ready() {
-    await this.engine.open();
-    for (const name of this.shown()) {
-      await this.engine.load(name, (loaded, total) =>
-        this.#say({ kind: "loading", name, loaded, total }),
-      );
-    }
-    const { kind, prompt } = this.get();
-    if (kind !== "text") return;
-    const { tokenizer } = entryOf(this.get());
-    if (this.encoded === prompt && this.tokenizer === tokenizer) return;
-    const found = await this.engine.encode(this.get().variant, prompt);
-    const most = entryOf(this.get()).config.max_seq_len - FREE;
-    this.dropped = Math.max(0, found.length - most);
-    this.text = found.slice(this.dropped);
-    this.prompt = this.text.length;
-    this.encoded = prompt;
-    this.tokenizer = tokenizer;
-  }
-
-  async #catchUp() {
-    const { kind, temperature, seed, digits } = this.get();
-    for (const name of this.shown()) {
-      if (kind === "lists") {
-        if (this.looks.get(name)?.tokens.join() === digits.join()) continue;
-        this.looks.set(name, new Look(await this.engine.look(name, digits)));
-        continue;
-      }
-      const tokens = this.text.map((each) => each.token);
-      const tape = this.tapes.get(name) ?? new Tape();
-      this.tapes.set(name, tape);
-      const drawn = JSON.stringify([temperature, seed]);
-      if (!tokens.length) tape.cut(0);
-      else if (common(tape.tokens, tokens) < tokens.length || tape.length > tokens.length || tape.drawn !== drawn) {
-        const known = Math.min(tape.length, common(tape.tokens, tokens));
-        tape.add(tokens, await this.engine.read(name, tokens, { known, temperature, seed }));
-        tape.drawn = drawn;
-      }
-    }
-  }
-
-  /** Write one token. */
-  step() {
-    return this.#attempt(async () => {
-      await this.#ready();
-      await this.#catchUp();
-      if (!this.canWrite) {
-        this.playing = false;
-        this.status = { kind: "ended" };
-        return;
-      }
-      const next = this.tapes.get(this.get().variant)?.next;
-      if (!next) {
-        // A stored run is over; what computes goes on from here.
-        this.playing = false;
-        this.status = { kind: "ended" };
-        return;
-      }
-      this.text.push(next);
-      await this.#catchUp();
-    });
-  }
-
-  /** Write until told to stop; `pause` waits between tokens. */
-  async play(pause) {
-    if (this.playing) return;
-    this.playing = true;
-    this.changed();
-    while (this.playing && (await this.step())) {
-      if (this.playing) await pause();
-    }
-    this.playing = false;
-    this.changed();
-  }
-
-  stop() {
-    this.playing = false;
-    this.changed();
-  }
-
-  /** Forget what was written. */
-  rewind() {
-    this.playing = false;
-    this.status = { kind: "idle" };
-    this.text.length = this.prompt;
-    return this.follow();
-  }
-
-  /** Change from a stored run to models that compute. */
-  wake() {
-    if (!this.replays || !this.waker) return this.follow();
-    const stored = this.engine;
-    return this.#attempt(async () => {
-      const engine = this.waker();
-      const name = this.get().variant;
-      try {
-        this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
-        await engine.open((loaded, total) => this.#say({ kind: "loading", name: "", loaded, total }));
-      } catch (error) {
-        engine.close();
-        throw Object.assign(error, { retry: error.retry ?? true });
-      }
-      stored.close();
-      this.engine = engine;
-      this.tapes.clear(); // weights that were rounded, no times: the models read it all anew
-      this.looks.clear();
-      await this.#ready();
-      await this.#catchUp();
-    });
-  }
-
-  close() {
-    this.playing = false;
-    this.turn += 1;
-    this.engine.close();
-  }
-}
+// An ES module in the anywidget protocol, self-contained once _shared.js and what it needs are put in
+// front of it.
+// needs: _lab
 
 // -------------------------------------------------------------------------------------------- style
 
@@ -669,6 +13,7 @@ const CSS = `
   --none: #171c23; }
 .lab h3 { margin: 0; font-size: 14px; font-weight: 600; }
 .mono { font-family: ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }
+.fine { display: grid; gap: 10px; grid-template-columns: minmax(0, 1fr); }
 .choose { display: grid; gap: 12px 18px; grid-template-columns: minmax(0, 1fr); }
 .field { display: grid; gap: 6px; align-content: start; min-width: 0; }
 .field label { font-weight: 600; font-size: 14px; }
@@ -711,9 +56,10 @@ button[aria-disabled="true"] { background: var(--soft); color: var(--muted); bor
 .told { font-size: 14px; min-height: 44px; }
 .told b { font-weight: 600; }
 
-.big { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.maps { display: grid; gap: 14px 22px; grid-template-columns: minmax(0, 1fr); align-items: start; }
+.big { display: grid; gap: 12px; grid-template-columns: minmax(0, 1fr); }
 .big.three { grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); }
-figure { margin: 0; min-width: 0; max-width: 340px; }
+figure { margin: 0; min-width: 0; max-width: 360px; }
 figcaption { font-size: 13.5px; margin-bottom: 4px; min-height: 20px; }
 figcaption b { font-weight: 600; }
 .frame { position: relative; border: 1px solid var(--line); border-radius: 6px; overflow: hidden;
@@ -721,8 +67,8 @@ figcaption b { font-weight: 600; }
 canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; }
 .frame i { position: absolute; left: 0; width: 100%; border: 1.5px solid var(--fg); border-left: 0;
   border-right: 0; pointer-events: none; }
-.heads { display: grid; gap: 6px 8px; grid-template-columns: auto repeat(var(--heads), minmax(0, 1fr));
-  align-items: center; max-width: 520px; }
+.heads { display: grid; gap: 6px 8px; grid-template-columns: max-content repeat(var(--heads), minmax(0, 84px));
+  align-items: center; }
 .heads > span { font-size: 12.5px; color: var(--muted); white-space: nowrap; }
 .heads label { position: relative; display: block; }
 .heads label input { position: absolute; inset: 0; opacity: 0; margin: 0; width: 100%; height: 100%; cursor: pointer;
@@ -738,11 +84,14 @@ canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; 
   font-size: 12.5px; color: var(--muted); }
 .layer canvas { border-radius: 3px; }
 .layer .names { display: grid; grid-template-rows: 1fr 1fr; height: 100%; align-items: center;
-  font-weight: 600; color: var(--fg); line-height: 1; }
+  font-weight: 600; font-size: 11px; color: var(--fg); line-height: 1; }
 .gauge { position: relative; height: 14px; border: 1px dashed var(--edge); border-radius: 4px; overflow: hidden; }
 .gauge i { position: absolute; inset: 0 auto 0 0; background: var(--accent); transition: width .25s ease; }
 .facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 3px 12px; margin: 0; font-size: 14px; }
 .facts dt { color: var(--muted); }
+.facts .who { grid-column: 1 / -1; color: var(--fg); font-weight: 600; margin-top: 4px; }
+.facts .who + dd { display: none; }
+.dock { display: grid; gap: 4px; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 .facts dd { margin: 0; font-variant-numeric: tabular-nums; }
 .lean { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 8px; align-items: center;
   font-size: 13px; font-variant-numeric: tabular-nums; }
@@ -772,7 +121,11 @@ thead th { position: sticky; top: 0; background: var(--bg); }
   .choose { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
   .lab .options.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
+@container (min-width: 700px) {
+  .maps.one { grid-template-columns: minmax(0, 340px) minmax(0, 1fr); }
+}
 @container (min-width: 900px) {
+  .dock { display: none; }
   .lab .options.two { grid-template-columns: repeat(4, minmax(0, 1fr)); }
   .choose.both { grid-template-columns: minmax(0, 5fr) auto auto; }
   .columns { grid-template-columns: minmax(0, 1fr) 340px; }
@@ -814,7 +167,7 @@ function palette(root) {
 
 /** How many tokens a picture has room for, so that it need not change its scale with each one. */
 export function roomFor(n) {
-  return Math.max(32, Math.ceil(n / 32) * 32);
+  return Math.max(32, Math.ceil(n / 16) * 16);
 }
 
 /** Draw a map, `weigh(i, j)` from -1 to 1, of `n` rows into a square of `side` places. */
@@ -877,12 +230,13 @@ export function looksText(faces, row, at) {
     .join(", ");
 }
 
-/** "1.62 bits per byte (1.60 to 1.64)" or "98.1 % of lists' places right". */
+/** "1.623 bits per byte (1.602 to 1.641)" or "98.1 % right". */
 function qualityText(entry) {
   if (!entry.quality) return "not measured here";
   const { value, low, high, unit } = entry.quality;
   const text = (x) => (unit === "%" ? fixed(100 * x, 1) : fixed(x, 3));
-  return `${text(value)} ${unit} (${text(low)} to ${text(high)})`;
+  const interval = low === undefined ? "" : ` (${text(low)} to ${text(high)})`;
+  return `${text(value)} ${unit === "%" ? "% right" : unit}${interval}`;
 }
 
 const megabytes = (bytes) => `${fixed(bytes / 1e6, 1)} MB`;
@@ -964,14 +318,16 @@ function render({ model, el }) {
     model.save_changes();
   };
   const entry = (name) => entryOf(get(), name);
+  const titleOf = (name) => entry(name).title;
   const { engine, root: files, waker } = enginesOf(model);
-  const lab = new Lab({ get, engine: engine ?? new StoredEngine(null), waker, changed: () => schedule() });
+  const lab = new Lab({ get, engine: engine ?? null, waker, changed: () => schedule() });
   const seen = { asked: false };
   let at = null; // the token up to which is shown; null for the last
   let asked = null; // the token whose row is shown; null for the last
   let hovered = null;
   let fast = false;
   let gone = false;
+  const done = new Set(); // steps of the tour
 
   // Choosing
 
@@ -1005,7 +361,7 @@ function render({ model, el }) {
   const words = h("p");
   const gaugeBar = h("progress", { max: 1, "aria-label": "Loading" });
   const wake = action("", () => lab.wake(), { class: "primary" });
-  const again = action("Try again", () => (lab.replays ? begin() : lab.follow()));
+  const again = action("Try again", () => (lab.engine ? (lab.wished ? lab.wake() : lab.follow()) : begin()));
   const status = h("div", { class: "status" }, words, gaugeBar, wake.node, again.node);
   const alarm = h("div", { class: "quiet", role: "alert" });
 
@@ -1014,7 +370,7 @@ function render({ model, el }) {
   const promptId = `prompt-${Math.random().toString(36).slice(2)}`;
   let typing;
   const prompt = h("textarea", {
-    id: promptId, rows: 2, class: "mono", spellcheck: "false", dir: "auto", autocapitalize: "off",
+    id: promptId, rows: 3, class: "mono", spellcheck: "false", dir: "auto", autocapitalize: "off",
     oninput: () => {
       clearTimeout(typing);
       typing = setTimeout(typed, 250);
@@ -1030,7 +386,7 @@ function render({ model, el }) {
   }
   const ready = () => {
     typed();
-    if (lab.replays && lab.text.length >= lab.stored?.text.tokens.length) return lab.wake();
+    if (lab.replays && lab.text.length >= lab.engine.text.length) return lab.wake();
     return Promise.resolve(true);
   };
   const write = action("Write", async () => {
@@ -1095,7 +451,7 @@ function render({ model, el }) {
     h("div", { class: "bar" }, write.node, step.node, back.node, link.node),
     h("div", { class: "bar" }, h("div", { class: "slide" }, slider, where)),
   );
-  const fine = h("div", { class: "choose" }, pacing.root, chance.root);
+  const fine = h("div", { class: "fine" }, pacing.root, chance.root);
 
   // Lists
 
@@ -1134,12 +490,19 @@ function render({ model, el }) {
   const strip = h("div", { class: "tokens mono", role: "listbox", "aria-label": "Text, token by token", tabindex: 0 });
   const told = h("p", { class: "told" });
   const big = h("div", { class: "big" });
+  const dock = h("div", { class: "dock", "aria-hidden": "true" });
   const heads = h("fieldset", { class: "heads" });
   const headsTitle = h("h3");
   const shades = h("p", { class: "shades", "aria-hidden": "true" });
   const tableBody = h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "The map as a table" });
   const table = h("details", { ontoggle: () => schedule() }, h("summary", {}, "The map as a table"), tableBody);
   const cachePanel = h("div", { class: "panel" });
+  const maps = h(
+    "div",
+    { class: "maps" },
+    h("div", { class: "panel" }, big, shades),
+    h("div", { class: "panel" }, headsTitle, heads),
+  );
   const facts = h("div", { class: "panel" });
   const tour = h("div", { class: "tour" });
   const live = announcer();
@@ -1149,11 +512,12 @@ function render({ model, el }) {
     { class: "sheet lab", "aria-label": "Attention Lab" },
     kinds.root,
     chooseBox,
+    dock,
     status,
     h(
       "div",
       { class: "columns" },
-      h("div", { class: "main" }, writing, listing, strip, told, big, shades, headsTitle, heads, table),
+      h("div", { class: "main" }, writing, listing, strip, told, maps, table),
       h("div", { class: "aside" }, cachePanel, facts, fine, tour),
     ),
     alarm,
@@ -1236,10 +600,10 @@ function render({ model, el }) {
       const tape = lab.tape(name);
       if (!tape || i >= tape.length) return null;
       const row = tape.row(mapOf(state, entry(name).config), i);
-      return `${lab.shown().length > 1 ? `${name}: ` : ""}${looksText(faces, row, i)}`;
+      return `${lab.shown().length > 1 ? `${titleOf(name)}: ` : ""}${looksText(faces, row, i)}`;
     });
     if (parts.every((part) => part === null)) return "";
-    return `${spoken(faces[i])} looks at ${parts.filter(Boolean).join("; ")}.`;
+    return `Token ${i + 1}, ${spoken(faces[i])}, looks at ${parts.filter(Boolean).join("; ")}.`;
   }
 
   // Maps
@@ -1273,9 +637,13 @@ function render({ model, el }) {
     const side = state.kind === "lists" ? Math.max(1, state.digits.length) : roomFor(n);
     const sees = (i) => (state.kind === "lists" ? n : i + 1);
     const both = a && b ? Math.min(a.length, b.length) : 0;
-    const panels = [["a", first, a, null]];
-    if (second) panels.push(["b", second, b, null], ["d", `${first} less ${second}`, null, both]);
+    const panels = [["a", titleOf(first), a, null]];
+    if (second) {
+      const titles = [first, second].map(titleOf).join(" less ");
+      panels.push(["b", titleOf(second), b, null], ["d", titles, null, both]);
+    }
     big.classList.toggle("three", panels.length > 1);
+    maps.classList.toggle("one", panels.length === 1);
     const wanted = panels.map(([key, title, tape, two]) => {
       const frame = frameOf(key);
       const rows = Math.min(n, two ?? tape?.length ?? 0);
@@ -1425,6 +793,7 @@ function render({ model, el }) {
     }
     const n = upto();
     const moving = fade(names);
+    const docked = [];
     names.forEach((name, place) => {
       const each = layers[place];
       const own = entry(name);
@@ -1438,13 +807,20 @@ function render({ model, el }) {
       }
       const full = fullBytes(own, shown);
       const bytes = tape?.length ? Math.round((tape.bytes / tape.length) * shown) : 0;
-      each.title.textContent = names.length > 1 ? `KV cache of ${name}` : "KV cache";
+      each.title.textContent = names.length > 1 ? `KV cache of ${own.title}` : "KV cache";
       const less = full ? 1 - bytes / full : 0;
       const text = `${formatCount(bytes)} bytes for ${plural(shown, "token")}; QKV with all heads would hold ${formatCount(full)}${less > 0 ? `: ${formatShare(less)} saved` : ""}.`;
       if (each.text.textContent !== text) each.text.textContent = text;
-      each.bar.style.width = `${full ? (100 * bytes) / full : 0}%`;
-      each.picture.setAttribute("aria-label", `Cache of ${name}: ${own.config.cached.join(" and ")} of ${plural(own.config.n_kv_heads, "head")} in each of ${count} layers. ${text}`);
+      const filled = `${full ? (100 * bytes) / full : 0}%`;
+      each.bar.style.width = filled;
+      docked.push(h("span", {}, `${own.title}: ${formatCount(bytes)} of ${formatCount(full)} bytes of cache`));
+      docked.push(h("div", { class: "gauge" }, h("i", { style: `width:${filled}` })));
+      each.picture.setAttribute("aria-label", `Cache of ${own.title}: ${own.config.cached.join(" and ")} of ${plural(own.config.n_kv_heads, "head")} in each of ${count} layers. ${text}`);
     });
+    if (state.tour && done.size < TOUR.length) {
+      docked.push(h("span", {}, h("b", {}, `Tour, ${done.size + 1} of ${TOUR.length}: `), TOUR[done.size][1]));
+    }
+    dock.replaceChildren(...docked);
     if (moving && !fading) {
       fading = requestAnimationFrame(() => {
         fading = 0;
@@ -1469,7 +845,7 @@ function render({ model, el }) {
       return h(
         "div",
         { class: "panel" },
-        h("h3", {}, `Asymmetry of the scores${lab.shown().length > 1 ? ` of ${name}` : ""}`),
+        h("h3", {}, `Asymmetry of the scores${lab.shown().length > 1 ? ` of ${titleOf(name)}` : ""}`),
         h("div", { class: "lean" }, ...bars.flat()),
       );
     });
@@ -1484,12 +860,13 @@ function render({ model, el }) {
     for (const name of lab.shown()) {
       const own = entry(name);
       const tape = lab.tape(name);
-      if (lab.shown().length > 1) rows.push(["", own.both_forms]);
+      if (lab.shown().length > 1) rows.push([own.both_forms, null]);
       rows.push([state.kind === "lists" ? "Held-out lists" : "Held-out text", qualityText(own)]);
       if (state.kind === "text") {
         const ms = lab.replays ? null : pace(tape?.ms ?? []);
         rows.push(["Speed", ms === null ? (lab.replays ? "a stored run has none" : "not measured yet") : `${fixed(ms, 2)} ms a token, ${formatCount(Math.round(1000 / ms))} tokens/s`]);
-        if (tape?.next) rows.push(["Would write", spoken(tape.next.face)]);
+        const likely = tape?.likeliest.slice(0, 3).map(({ face, share: p }) => `${spoken(face)} ${share(p)}`);
+        if (likely?.length) rows.push(["Takes for likely", likely.join(", ")]);
       } else if (tape) {
         const wanted = answersTo(state.task.name, state.digits);
         const right = tape.answers.filter((each, i) => each === wanted[i]).length;
@@ -1498,13 +875,12 @@ function render({ model, el }) {
     }
     facts.replaceChildren(
       h("h3", {}, "Measured"),
-      h("dl", { class: "facts" }, ...rows.flatMap(([label, text]) => [h("dt", {}, label), h("dd", {}, text)])),
+      h("dl", { class: "facts" }, ...rows.flatMap(([label, text]) => [h("dt", { class: text === null ? "who" : null }, label), h("dd", {}, text ?? "")])),
     );
   }
 
   // Tour
 
-  const done = new Set();
   function drawTour(state) {
     tour.hidden = !state.tour || state.kind !== "text";
     if (tour.hidden) return;
@@ -1540,7 +916,7 @@ function render({ model, el }) {
     let line = "";
     if (stalled) line = text;
     else if (kind === "loading") {
-      line = `${name ? `Loading ${name}` : "Starting the models"}${total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : ""} …`;
+      line = `${name ? `Loading ${titleOf(name)}` : "Starting the models"}${total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : ""} …`;
     } else if (lab.replays) {
       line = waker
         ? "A stored run, with nothing loaded yet. To go on from it, or from words of your own:"
@@ -1642,10 +1018,11 @@ function render({ model, el }) {
       ...[0.06, 0.25, 0.5, 1].map((w) => h("span", {}, h("i", { style: `background:rgb(${mix(colours.none, parse(getComputedStyle(sheet).getPropertyValue("--ink")), darkness(w)).join(" ")})` }), share(w))),
     );
     drawTable(state);
+    drawTour(state);
+    dock.hidden = !text;
     if (text) drawCache(state, colours);
     else drawLean(state);
     drawFacts(state);
-    drawTour(state);
     if (seen.asked && !lab.playing && hovered === null) live.say(said);
   }
 
@@ -1655,7 +1032,6 @@ function render({ model, el }) {
     try {
       if (!engine) {
         lab.engine = new StoredEngine(await storedRuns(files));
-        lab.stored = lab.engine.stored;
       }
     } catch (error) {
       lab.status = { kind: "failed", words: error.message, retry: true };
@@ -1664,13 +1040,12 @@ function render({ model, el }) {
     if (gone) return;
     const linked = get().share ? fromHash(location.hash, get()) : null;
     if (linked) choose(linked.changes);
-    const example = lab.stored && lab.stored.text.given;
-    if (lab.stored && get().kind === "text" && get().prompt !== example) {
-      await lab.wake();
-    } else await lab.follow();
-    if (lab.stored && !linked && lab.replays) {
+    const { given, text: stored } = lab.engine;
+    if (lab.replays && get().kind === "text" && get().prompt !== given) await lab.wake();
+    else await lab.follow();
+    if (lab.replays && !linked && get().kind === "text") {
       // The first screen is not empty: the stored text is there, whole.
-      for (let n = 0; n < lab.stored.text.tokens.length - lab.stored.text.prompt; n++) await lab.step();
+      while (lab.text.length < stored.length && !gone) if (!(await lab.step())) break;
     }
     if (linked?.written) {
       if (lab.replays) await lab.wake();
@@ -1680,7 +1055,7 @@ function render({ model, el }) {
 
   const unfollow = follow(model, STATE, () => {
     schedule();
-    lab.follow();
+    if (lab.engine) lab.follow();
   });
   const restyle = new MutationObserver(schedule);
   restyle.observe(sheet, { attributes: true, attributeFilter: ["data-theme"] });

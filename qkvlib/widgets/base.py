@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -29,11 +30,15 @@ def is_static() -> bool:
 def module_source(name: str) -> str:
     """Read a widget's ES module, self-contained: what all widgets share stands in front of it.
 
+    A module that is long has parts of its own, which it names in lines ``// needs: _stem``.
+
     Args:
         name: Stem of the module, for example ``"cache_meter"``.
     """
-    parts = [_HERE / "_shared.js", _HERE / f"{name}.js"]
-    return "\n".join(path.read_text(encoding="utf-8") for path in parts)
+    module = (_HERE / f"{name}.js").read_text(encoding="utf-8")
+    needs = re.findall(r"^// needs: (\w+)$", module, re.MULTILINE)
+    parts = [(_HERE / f"{stem}.js").read_text(encoding="utf-8") for stem in ("_shared", *needs)]
+    return "\n".join([*parts, module])
 
 
 class CourseWidget(anywidget.AnyWidget):

@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 const here = new URL("../../qkvlib/widgets/", import.meta.url);
 
 export function load(name) {
-  // As Python puts them together: what all widgets share, then the widget.
-  const source = ["_shared", name]
-    .map((stem) => readFileSync(new URL(`${stem}.js`, here), "utf8"))
-    .join("\n");
+  // As Python puts them together: what all widgets share, what this one needs, then the widget.
+  const read = (stem) => readFileSync(new URL(`${stem}.js`, here), "utf8");
+  const needs = [...read(name).matchAll(/^\/\/ needs: (\w+)$/gm)].map(([, stem]) => stem);
+  const source = ["_shared", ...needs, name].map(read).join("\n");
   return import(`data:text/javascript;base64,${Buffer.from(source).toString("base64")}`);
 }

@@ -1,0 +1,671 @@
+// What is behind the Attention Lab's picture: what a model has made of a text, and what computes it.
+//
+// Not a module of its own: this text is put in front of attention_lab.js. What computes stands behind
+// one interface with three sides: models in a worker of this page, models in the notebook's kernel, and
+// runs that were stored, where neither can be had.
+
+// ------------------------------------------------------------------------------------ what was read
+
+/** How many tokens two texts begin with in common. */
+export function common(a, b) {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
+}
+
+/**
+ * What one model has made of a text: for each token it has read, where that token looks.
+ *
+ * A row holds the weights of one token: layers x heads x the tokens it may look at, flat.
+ */
+export class Tape {
+  constructor() {
+    this.tokens = [];
+    this.rows = [];
+    this.bytes = 0; // of the cache, as it was measured after the last token
+    this.next = null; // what is written after the last token
+    this.likeliest = []; // what the model takes for likely there
+    this.ms = []; // of each reading: [tokens, milliseconds]
+  }
+
+  get length() {
+    return this.rows.length;
+  }
+
+  /** Forget what is not read any more. */
+  cut(length) {
+    if (length >= this.length) return;
+    this.bytes = (this.bytes / this.length) * length;
+    this.tokens.length = length;
+    this.rows.length = length;
+    this.next = null;
+    this.likeliest = [];
+  }
+
+  /** Take in an answer about the tokens from `from` on. */
+  add(tokens, { from, weights, shape, next, likeliest = [], cacheBytes, ms }) {
+    this.cut(from);
+    const [layers, heads, fresh, held] = shape;
+    if (from !== this.length || from + fresh !== held || held !== tokens.length) {
+      throw new Error(`an answer about tokens ${held - fresh} to ${held} in place of ${this.length} to ${tokens.length}`);
+    }
+    for (let i = 0; i < fresh; i++) {
+      const sees = from + i + 1;
+      const row = new Float32Array(layers * heads * sees);
+      for (let map = 0; map < layers * heads; map++) {
+        const start = (map * fresh + i) * held;
+        row.set(weights.subarray(start, start + sees), map * sees);
+      }
+      this.rows.push(row);
+    }
+    this.tokens = [...tokens];
+    this.next = next;
+    this.likeliest = likeliest;
+    this.bytes = cacheBytes;
+    this.ms.push([fresh, ms]);
+  }
+
+  /** Weights of token `i` in one map: a view of as many numbers as it sees. */
+  row(map, i) {
+    const sees = this.sees(i);
+    return this.rows[i].subarray(map * sees, (map + 1) * sees);
+  }
+
+  sees(i) {
+    return i + 1;
+  }
+}
+
+/** The same for a model that sees the whole list at once. */
+export class Look extends Tape {
+  constructor({ tokens, weights, scores, shape, answers, ms }) {
+    super();
+    const [layers, heads, length] = shape;
+    this.tokens = tokens;
+    this.scores = scores;
+    this.answers = answers;
+    this.ms = [[length, ms]];
+    const maps = layers * heads;
+    for (let i = 0; i < length; i++) {
+      const row = new Float32Array(maps * length);
+      for (let map = 0; map < maps; map++) {
+        const start = (map * length + i) * length;
+        row.set(weights.subarray(start, start + length), map * length);
+      }
+      this.rows.push(row);
+    }
+  }
+
+  sees() {
+    return this.length;
+  }
+
+  /** ‖S − Sᵀ‖ / ‖S‖ of one map's scores. */
+  asymmetry(map) {
+    const n = this.length;
+    const at = (i, j) => this.scores[(map * n + i) * n + j];
+    let lean = 0;
+    let size = 0;
+    for (let i = 0; i < n; i++) {
+      for (let j = 0; j < n; j++) {
+        lean += (at(i, j) - at(j, i)) ** 2;
+        size += at(i, j) ** 2;
+      }
+    }
+    return Math.sqrt(lean) / Math.max(Math.sqrt(size), 1e-30);
+  }
+}
+
+/** The places that a row looks at most: at most `count`, each with at least `least`. */
+export function strongest(row, count = 4, least = 0.02) {
+  return [...row.keys()]
+    .filter((j) => row[j] >= least)
+    .sort((a, b) => row[b] - row[a] || a - b)
+    .slice(0, count);
+}
+
+/** Mean distance of two maps of the same text: half the sum of |differences|, over rows up to `upto`. */
+export function distance(a, b, map, upto) {
+  const n = Math.min(a.length, b.length, upto);
+  if (n === 0) return 0;
+  let sum = 0;
+  for (let i = 0; i < n; i++) {
+    const [x, y] = [a.row(map, i), b.row(map, i)];
+    for (let j = 0; j < x.length; j++) sum += Math.abs(x[j] - y[j]);
+  }
+  return sum / 2 / n;
+}
+
+/** Milliseconds per token, the middle of the last readings of one token; null before there is one. */
+export function pace(ms) {
+  const single = ms
+    .filter(([tokens]) => tokens === 1)
+    .slice(-24)
+    .map(([, each]) => each)
+    .sort((a, b) => a - b);
+  return single.length ? single[single.length >> 1] : null;
+}
+
+// ------------------------------------------------------------------------------------------ engines
+
+const PATIENCE = 20_000; // ms without a sign of life until what computes is taken for lost
+
+/** What went wrong, in words for the reader; `retry` says whether trying again may help. */
+class LabError extends Error {
+  constructor(message, retry = false) {
+    super(message);
+    this.retry = retry;
+  }
+}
+
+/** Questions and answers over a line on which only messages travel. */
+export function line(send, patience = PATIENCE) {
+  const asked = new Map();
+  let last = 0;
+  const settle = (id, how, value) => {
+    const question = asked.get(id);
+    if (!question) return;
+    clearTimeout(question.clock);
+    asked.delete(id);
+    question[how](value);
+  };
+  const lost = () => new LabError("What computes does not answer any more.", true);
+  const wind = (id) => {
+    const question = asked.get(id);
+    clearTimeout(question.clock);
+    question.clock = setTimeout(() => {
+      settle(id, "reject", lost());
+      question.gone();
+    }, patience);
+  };
+  return {
+    ask(task, given = {}, { progress = () => {}, gone = () => {} } = {}) {
+      const id = (last += 1);
+      return new Promise((resolve, reject) => {
+        asked.set(id, { resolve, reject, progress, gone });
+        wind(id);
+        send({ id, task, ...given });
+      });
+    },
+    answer({ id, result, error, retry, loaded, total }) {
+      const question = asked.get(id);
+      if (!question) return;
+      if (error !== undefined) settle(id, "reject", new LabError(error, retry));
+      else if (loaded !== undefined) {
+        wind(id);
+        question.progress(loaded, total);
+      } else settle(id, "resolve", result);
+    },
+    fail() {
+      for (const id of [...asked.keys()]) settle(id, "reject", lost());
+    },
+  };
+}
+
+/** What all engines that compute have in common: what each model holds need not be sent again. */
+export class Computing {
+  constructor() {
+    this.held = new Map(); // model -> tokens that it holds
+  }
+
+  async read(name, tokens, { known = 0, temperature = 0, seed = 0 } = {}) {
+    const held = this.held.get(name) ?? [];
+    // At least one token is read, or there would be no answer; `known` is what the asker has kept.
+    const keep = Math.min(common(held, tokens), known, tokens.length - 1);
+    this.held.delete(name); // unknown, should this fail
+    const answer = await this.ask("read", {
+      name, keep, tokens: tokens.slice(keep), temperature, seed,
+    }); // prettier-ignore
+    this.held.set(name, [...tokens]);
+    return { ...answer, from: keep };
+  }
+
+  look(name, tokens) {
+    return this.ask("look", { name, tokens }).then((answer) => ({ ...answer, tokens }));
+  }
+
+  encode(name, text) {
+    return this.ask("encode", { name, text });
+  }
+
+  load(name, progress) {
+    return this.ask("load", { name }, progress);
+  }
+}
+
+/** Models in a worker of this page. */
+export class PageEngine extends Computing {
+  kind = "page";
+
+  /** @param {string} root Where the site keeps the lab's files, with a slash at its end. */
+  constructor(root, make = (url) => new Worker(url, { type: "module" })) {
+    super();
+    this.root = root;
+    this.make = make;
+    this.loaded = new Set();
+  }
+
+  async ask(task, given, progress) {
+    if (!this.worker) this.#start();
+    // A worker that was started anew knows nothing of what its forerunner had loaded.
+    await this.opened;
+    if (given?.name && task !== "load" && !this.loaded.has(given.name)) await this.load(given.name);
+    return this.#send(task, given, progress);
+  }
+
+  async load(name, progress) {
+    if (this.loaded.has(name) && this.worker) return;
+    if (!this.worker) this.#start();
+    await this.opened;
+    await this.#send("load", { name }, progress);
+    this.loaded.add(name);
+  }
+
+  async open() {
+    if (!this.worker) this.#start();
+    await this.opened;
+  }
+
+  #start() {
+    this.worker = this.make(new URL("worker.mjs", this.root));
+    const talk = line((message) => this.worker.postMessage(message));
+    this.talk = talk;
+    this.worker.onmessage = ({ data }) => talk.answer(data);
+    this.worker.onerror = (event) => {
+      event.preventDefault?.();
+      this.lose();
+    };
+    this.opened = this.#send("open", { vendor: new URL("../vendor/onnxruntime-web/", this.root).href });
+    // What could not be opened is tried anew by the next question.
+    this.opened.catch(() => this.lose());
+  }
+
+  #send(task, given, progress) {
+    return this.talk.ask(task, given, { progress, gone: () => this.lose() });
+  }
+
+  /** Give the worker up; the next question starts another. */
+  lose() {
+    const { worker, talk } = this;
+    this.worker = null;
+    this.loaded.clear();
+    this.held.clear();
+    worker?.terminate();
+    talk?.fail();
+  }
+
+  close() {
+    this.lose();
+  }
+}
+
+/** Models in the notebook's kernel, over the widget's own messages. */
+export class KernelEngine extends Computing {
+  kind = "kernel";
+
+  constructor(model) {
+    super();
+    this.talk = line((message) => model.send(message));
+    this.hear = (message, buffers) => {
+      const { result } = message;
+      // Arrays travel as bytes beside the message, which says where.
+      for (const [name, value] of Object.entries(result ?? {})) {
+        if (value?.buffer === undefined) continue;
+        const { buffer, byteOffset, byteLength } = buffers[value.buffer];
+        result[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+      }
+      this.talk.answer(message);
+    };
+    model.on("msg:custom", this.hear);
+    this.close = () => model.off("msg:custom", this.hear);
+  }
+
+  open() {
+    return this.ask("open");
+  }
+
+  ask(task, given, progress) {
+    return this.talk.ask(task, given, { progress });
+  }
+}
+
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+
+/** Numbers from text as Python packed it: steps of 1/63, "~" and a length for zeros. */
+export function unpack(text) {
+  const flat = [];
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === "~") {
+      at += 1;
+      for (let n = DIGITS.indexOf(text[at]); n > 0; n--) flat.push(0);
+    } else flat.push(DIGITS.indexOf(text[at]) / (DIGITS.length - 1));
+  }
+  return Float32Array.from(flat);
+}
+
+/** Runs that were stored: all models have read one text and the same lists, and nothing is computed. */
+export class StoredEngine {
+  kind = "stored";
+
+  /** @param {object} stored What scripts/make_lab.py has kept: examples, faces and models. */
+  constructor(stored) {
+    this.faces = stored.faces;
+    this.given = stored.examples.text;
+    this.models = new Map(stored.models.map((model) => [model.entry.name, model]));
+    const { tokens = [], prompt = 0 } = stored.models.find((model) => model.tokens) ?? {};
+    this.text = tokens.map((token) => this.#faced(token));
+    this.prompt = prompt;
+  }
+
+  #faced(token) {
+    return { token, face: this.faces[token] };
+  }
+
+  async open() {}
+
+  async load() {}
+
+  /** The example; only its own prompt can be had. */
+  async encode() {
+    return this.text.slice(0, this.prompt);
+  }
+
+  async read(name, tokens) {
+    const model = this.models.get(name);
+    const all = this.text.map((each) => each.token);
+    if (!model || common(all, tokens) < tokens.length) {
+      throw new LabError("This text was not stored: the model itself has to read it.");
+    }
+    const n = tokens.length;
+    const { n_layers: layers, n_heads: heads } = model.entry.config;
+    const weights = new Float32Array(layers * heads * n * n);
+    model.maps.flat().forEach((packed, m) => {
+      const map = unpack(packed);
+      for (let i = 0; i < n; i++) {
+        weights.set(map.subarray(i * all.length, i * all.length + n), (m * n + i) * n);
+      }
+    });
+    return {
+      from: 0, weights, shape: [layers, heads, n, n], next: this.text[n] ?? null, ms: null,
+      likeliest: model.likeliest[n - 1].map(([token, share]) => ({ ...this.#faced(token), share })),
+      cacheBytes: model.entry.bytes_per_token * n,
+    }; // prettier-ignore
+  }
+
+  async look(name, tokens) {
+    const model = this.models.get(name);
+    const run = model?.lists.find((list) => list.tokens.join() === tokens.join());
+    if (!run) throw new LabError("This list was not stored: the model itself has to read it.");
+    const { n_layers: layers, n_heads: heads } = model.entry.config;
+    const shape = [layers, heads, tokens.length, tokens.length];
+    const weights = Float32Array.from(run.maps.flat().flatMap((packed) => [...unpack(packed)]));
+    return { tokens, weights, scores: run.scores, shape, answers: run.answers, ms: null };
+  }
+
+  close() {}
+}
+
+// ------------------------------------------------------------------------------- a link to what is shown
+
+const IN_LINK = ["kind", "variant", "other", "layer", "head", "temperature", "seed", "prompt"];
+
+/** The state as the end of an address: "#lab=variant=Q-K%3DV&…", with how many tokens were written. */
+export function toHash(state, written) {
+  const fields = new URLSearchParams();
+  for (const name of IN_LINK) if (state[name] !== "") fields.set(name, state[name]);
+  if (written) fields.set("written", written);
+  return `#lab?${fields}`;
+}
+
+/** What of an address can be used: fields of the right kind; null if it is not the lab's. */
+export function fromHash(hash, state) {
+  if (!hash.startsWith("#lab?")) return null;
+  const fields = new URLSearchParams(hash.slice("#lab?".length));
+  const found = {};
+  for (const name of IN_LINK) {
+    if (!fields.has(name)) continue;
+    const text = fields.get(name);
+    const value = typeof state[name] === "number" ? Number(text) : text;
+    if (typeof value !== "number" || Number.isFinite(value)) found[name] = value;
+  }
+  const written = Number(fields.get("written") ?? 0);
+  return { changes: found, written: Number.isInteger(written) && written > 0 ? written : 0 };
+}
+
+// ------------------------------------------------------------------------------------------- models
+
+/** The entry of a model. */
+export function entryOf(state, name = state.variant) {
+  return state.models.find((each) => each.kind === state.kind && each.name === name) ?? null;
+}
+
+/** What can be chosen beside a sharing: its ways to share heads, or with and without (X)+. */
+export function optionsOf(state, sharing) {
+  return state.models.filter((each) => each.kind === state.kind && each.sharing === sharing);
+}
+
+/** The model of a sharing that is most like the one that is shown; what had to change. */
+export function nearestOf(state, sharing) {
+  const options = optionsOf(state, sharing);
+  const wanted = entryOf(state)?.option;
+  return options.find((each) => each.option === wanted) ?? options[0] ?? null;
+}
+
+/** Bytes of the cache of separate projections and heads, for so many tokens. */
+export function fullBytes({ config }, tokens) {
+  return 2 * config.n_layers * config.n_heads * config.head_dim * 4 * tokens;
+}
+
+/** What a task of lists asks for. */
+export function answersTo(task, inputs) {
+  const sorted = [...inputs].sort((a, b) => a - b);
+  return { REVERSE: [...inputs].reverse(), SORT: sorted, COPY: [...inputs] }[task];
+}
+
+// ---------------------------------------------------------------------------------------- the course
+
+const FREE = 16; // places that a prompt must leave for what is to be written
+
+/** What is being read and written, and by whom: all but the picture. */
+export class Lab {
+  /**
+   * @param {object} given
+   * @param {() => object} given.get The widget's state.
+   * @param {object} given.engine What computes, or replays.
+   * @param {(() => object) | null} given.waker Makes the engine that computes, where this one replays.
+   * @param {() => void} given.changed Called after each change.
+   */
+  constructor({ get, engine, waker = null, changed = () => {} }) {
+    Object.assign(this, { get, engine, waker, changed });
+    this.text = [];
+    this.prompt = 0; // how many tokens of the text were given
+    this.dropped = 0; // tokens at its beginning that found no room
+    this.tapes = new Map();
+    this.looks = new Map();
+    this.playing = false;
+    this.wished = false;
+    this.status = { kind: "idle" };
+    this.queue = Promise.resolve();
+    this.turn = 0;
+  }
+
+  get replays() {
+    return this.engine?.kind === "stored";
+  }
+
+  /** Names of the models that are looked at, the one that writes first. */
+  shown() {
+    const { variant, other } = this.get();
+    return other && other !== variant ? [variant, other] : [variant];
+  }
+
+  tape(name) {
+    return (this.get().kind === "lists" ? this.looks : this.tapes).get(name);
+  }
+
+  get room() {
+    return entryOf(this.get()).config.max_seq_len - this.text.length;
+  }
+
+  /** Whether a token can be written now, by what runs now. */
+  get canWrite() {
+    const { kind } = this.get();
+    return kind === "text" && this.text.length > 0 && this.room > 0;
+  }
+
+  #say(status) {
+    this.status = status;
+    this.changed();
+  }
+
+  #serial(work) {
+    const done = this.queue.then(work);
+    this.queue = done.catch(() => {});
+    return done;
+  }
+
+  /** Do something that may fail; what fails is said, and nothing is left half done. */
+  #attempt(work) {
+    return this.#serial(async () => {
+      try {
+        await work();
+        if (this.status.kind !== "ended") this.#say({ kind: "idle" });
+        return true;
+      } catch (error) {
+        this.playing = false;
+        this.#say({ kind: "failed", words: error.message, retry: Boolean(error.retry) });
+        return false;
+      }
+    });
+  }
+
+  /** Bring all models that are shown up to the text; only the latest wish counts. */
+  follow() {
+    const turn = (this.turn += 1);
+    return this.#attempt(async () => {
+      if (turn !== this.turn) return;
+      await this.#ready();
+      await this.#catchUp();
+    });
+  }
+
+  /** Models loaded, and the text in the tokens of the one that writes. */
+  async #ready() {
+    await this.engine.open();
+    for (const name of this.shown()) {
+      await this.engine.load(name, (loaded, total) =>
+        this.#say({ kind: "loading", name, loaded, total }),
+      );
+    }
+    const { kind, prompt } = this.get();
+    if (kind !== "text") return;
+    const { tokenizer } = entryOf(this.get());
+    if (this.encoded === prompt && this.tokenizer === tokenizer) return;
+    const found = await this.engine.encode(this.get().variant, prompt);
+    const most = entryOf(this.get()).config.max_seq_len - FREE;
+    this.dropped = Math.max(0, found.length - most);
+    this.text = found.slice(this.dropped);
+    this.prompt = this.text.length;
+    this.encoded = prompt;
+    this.tokenizer = tokenizer;
+  }
+
+  async #catchUp() {
+    const { kind, temperature, seed, digits } = this.get();
+    for (const name of this.shown()) {
+      if (kind === "lists") {
+        if (this.looks.get(name)?.tokens.join() === digits.join()) continue;
+        this.looks.set(name, new Look(await this.engine.look(name, digits)));
+        continue;
+      }
+      const tokens = this.text.map((each) => each.token);
+      const tape = this.tapes.get(name) ?? new Tape();
+      this.tapes.set(name, tape);
+      const drawn = JSON.stringify([temperature, seed]);
+      if (!tokens.length) tape.cut(0);
+      else if (common(tape.tokens, tokens) < tokens.length || tape.length > tokens.length || tape.drawn !== drawn) {
+        const known = Math.min(tape.length, common(tape.tokens, tokens));
+        tape.add(tokens, await this.engine.read(name, tokens, { known, temperature, seed }));
+        tape.drawn = drawn;
+      }
+    }
+  }
+
+  /** Write one token. */
+  step() {
+    return this.#attempt(async () => {
+      await this.#ready();
+      await this.#catchUp();
+      if (!this.canWrite) {
+        this.playing = false;
+        this.status = { kind: "ended" };
+        return;
+      }
+      const next = this.tapes.get(this.get().variant)?.next;
+      if (!next) {
+        // A stored run is over; what computes goes on from here.
+        this.playing = false;
+        this.status = { kind: "ended" };
+        return;
+      }
+      this.text.push(next);
+      await this.#catchUp();
+    });
+  }
+
+  /** Write until told to stop; `pause` waits between tokens. */
+  async play(pause) {
+    if (this.playing) return;
+    this.playing = true;
+    this.changed();
+    while (this.playing && (await this.step())) {
+      if (this.playing) await pause();
+    }
+    this.playing = false;
+    this.changed();
+  }
+
+  stop() {
+    this.playing = false;
+    this.changed();
+  }
+
+  /** Forget what was written. */
+  rewind() {
+    this.playing = false;
+    this.status = { kind: "idle" };
+    this.text.length = this.prompt;
+    return this.follow();
+  }
+
+  /** Change from a stored run to models that compute. */
+  wake() {
+    if (!this.replays || !this.waker) return this.follow();
+    const stored = this.engine;
+    this.wished = true; // what fails is to be tried again
+    return this.#attempt(async () => {
+      const engine = this.waker();
+      const name = this.get().variant;
+      try {
+        this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
+        await engine.open((loaded, total) => this.#say({ kind: "loading", name: "", loaded, total }));
+      } catch (error) {
+        engine.close();
+        throw Object.assign(error, { retry: error.retry ?? true });
+      }
+      stored.close();
+      this.wished = false;
+      this.engine = engine;
+      this.tapes.clear(); // weights that were rounded, no times: the models read it all anew
+      this.looks.clear();
+      await this.#ready();
+      await this.#catchUp();
+    });
+  }
+
+  close() {
+    this.playing = false;
+    this.turn += 1;
+    this.engine?.close();
+  }
+}
