@@ -116,6 +116,15 @@ from .hull import (
     hull_distance as hull_distance,
     planar_hull as planar_hull,
 )
+from .lab import (
+    LabEngine as LabEngine,
+    LabError as LabError,
+    choose as choose,
+    dice as dice,
+    face_of as face_of,
+    model_entry as model_entry,
+    read_manifest as read_manifest,
+)
 from .journal import (
     compare as compare,
     predict as predict,

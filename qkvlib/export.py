@@ -10,10 +10,12 @@ The numbers themselves may lie beside the graph in a safetensors file, which PyT
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -223,7 +225,7 @@ def load_weights(path: str | PathLike[str]) -> Transformer:
         with safetensors.safe_open(path, framework="pt") as file:
             config = config_from_dict(json.loads((file.metadata() or {})[METADATA_KEY]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = build_model(config, seed=0)
+        model = build_model(config)
         own = distinct_state(model)
         if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in tensors.items()}:
             raise ValueError("its tensors are not those of its model")
@@ -310,7 +312,7 @@ def _traced(model: GPT | Encoder) -> Any:
     else:
         step = WholePass(model)
         args, shapes = (torch.zeros(1, config.max_seq_len, dtype=torch.int64),), None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet("onnxscript"):
         warnings.simplefilter("ignore")  # the exporter's own, about its own future
         program = torch.onnx.export(
             step, args, dynamo=True, dynamic_shapes=shapes, input_names=inputs,
@@ -324,6 +326,18 @@ def _traced(model: GPT | Encoder) -> Any:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return proto
+
+
+@contextlib.contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Let a library log errors only: it tells what it could not make faster."""
+    logger = logging.getLogger(library)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _check_lengths(proto: Any, config: ModelConfig) -> None:
