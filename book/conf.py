@@ -10,9 +10,13 @@ The build runs no notebook and opens no connection, and neither does the finishe
 
 from __future__ import annotations
 
+import json
+import shutil
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
+
+from qkvlib.records import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -133,8 +137,42 @@ def write_all(app: Any, env: Any) -> list[str]:
     return sorted(env.all_docs)
 
 
+LAB = ROOT / "data" / "lab"
+
+
+def write_lab(lab: Path, target: Path) -> None:
+    """Write what the Attention Lab loads once it is started.
+
+    Args:
+        lab: The folder of its models.
+        target: The folder that gets them as ``models/``; the stored runs as ``stored.js``, a
+            classic script, which also a page opened from ``file://`` may load; and what there is
+            to know of the runtime as ``runtime.json``.
+    """
+    shutil.rmtree(target / "models", ignore_errors=True)
+    shutil.copytree(lab, target / "models", ignore=shutil.ignore_patterns("stored.json"))
+    stored = (lab / "stored.json").read_text(encoding="utf-8")
+    write_atomically(target / "stored.js", f"window.QKV_LAB_STORED = {stored.rstrip()};\n")
+    vendored = json.loads((ROOT / "book" / "vendor.json").read_text(encoding="utf-8"))["packages"]
+    files = next(each["files"] for each in vendored if each["name"] == "onnxruntime-web")
+    runtime = {
+        role: {"file": Path(entry["target"]).name, **{k: entry[k] for k in ("bytes", "sha256")}}
+        for entry in files
+        for role, ending in (("script", ".mjs"), ("wasm", ".wasm"))
+        if entry["target"].endswith(ending)
+    }
+    write_atomically(target / "runtime.json", json.dumps(runtime))
+
+
+def carry_lab(app: Any) -> None:
+    """Carry the lab into the site, where it has been made."""
+    if app.builder.format == "html" and (LAB / "manifest.json").is_file():
+        write_lab(LAB, Path(app.outdir) / "_static" / "lab")
+
+
 def setup(app: Any) -> None:
     """Connect what cannot be said by a setting."""
+    app.connect("builder-inited", carry_lab)
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)
     app.connect("html-page-context", mend_html)
     app.connect("env-updated", write_all)

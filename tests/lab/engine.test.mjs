@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const { Session, EngineError, choose, dice, fetchWhole, graphNames } = await import(
+const { Engine, Session, Looker, EngineError, choose, dice, fetchWhole, graphNames, likeliest } = await import(
   new URL("../../book/_static/lab/engine.mjs", import.meta.url)
 );
 
@@ -11,7 +11,12 @@ class Tensor {
   }
 }
 
-const CONFIG = { n_layers: 2, n_kv_heads: 2, head_dim: 3, max_seq_len: 6, cached: ["k"] };
+const ENTRY = {
+  name: "gpt/small",
+  kind: "gpt",
+  config: { n_layers: 2, n_kv_heads: 2, head_dim: 3, max_seq_len: 6, vocab_size: 10 },
+  cached: { k: 3 },
+};
 
 /** A graph that writes each token's number into the cache, and whose logits say how many are held. */
 function session() {
@@ -22,7 +27,7 @@ function session() {
         logits: new Tensor("float32", new Float32Array(tokens.length * 4), [1, tokens.length, 4]),
         weights: new Tensor("float32", new Float32Array(0), [2, 2, tokens.length, 0]),
       };
-      for (const name of graphNames(CONFIG).past) {
+      for (const name of graphNames(ENTRY).past) {
         const { data, dims } = feeds[name];
         const held = dims[2];
         const grown = new Float32Array(2 * (held + tokens.length) * 3);
@@ -36,11 +41,11 @@ function session() {
       return out;
     },
   };
-  return new Session({ Tensor }, inner, { config: CONFIG });
+  return new Session({ Tensor }, inner, ENTRY);
 }
 
 test("names are those of the exporter", () => {
-  assert.deepEqual(graphNames({ n_layers: 2, cached: ["k", "v"] }).past, [
+  assert.deepEqual(graphNames({ config: { n_layers: 2 }, cached: { k: 3, v: 3 } }).past, [
     "past.0.k", "past.0.v", "past.1.k", "past.1.v",
   ]);
 });
@@ -48,16 +53,16 @@ test("names are those of the exporter", () => {
 test("the cache grows token by token, and its bytes are those of its tensors", async () => {
   const one = session();
   assert.equal(one.cacheBytes, 0);
-  await one.read([1, 2, 3]);
+  await one.read(0, [1, 2, 3]);
   assert.equal(one.length, 3);
   assert.equal(one.cacheBytes, 2 * 1 * 2 * 3 * 3 * 4); // layers, tensors, heads, columns, tokens, bytes
-  await one.read([4]);
+  await one.read(3, [4]);
   assert.deepEqual([...one.past[0].data.subarray(0, 12)], [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
 });
 
 test("to forget keeps the first tokens of every head", async () => {
   const one = session();
-  await one.read([1, 2, 3, 4]);
+  await one.read(0, [1, 2, 3, 4]);
   one.truncate(2);
   assert.equal(one.length, 2);
   assert.deepEqual(one.past[1].dims, [1, 2, 2, 3]);
@@ -68,11 +73,55 @@ test("to forget keeps the first tokens of every head", async () => {
   assert.equal(one.cacheBytes, 0);
 });
 
+test("what it has kept of the last tokens can be seen", async () => {
+  const one = session();
+  await one.read(0, [1, 2, 3]);
+  await one.read(1, [4, 5]);
+  const kept = one.kept(1);
+  assert.deepEqual(
+    kept.map(({ layer, name, shape }) => [layer, name, shape]),
+    [[0, "k", [2, 2, 3]], [1, "k", [2, 2, 3]]],
+  );
+  assert.deepEqual([...kept[0].data], [4, 4, 4, 5, 5, 5, 14, 14, 14, 15, 15, 15]);
+});
+
+test("tensors of a cache may have columns of their own", () => {
+  const one = new Session({ Tensor }, null, { ...ENTRY, cached: { k: 3, k_turned: 2 } });
+  assert.deepEqual(one.past.map(({ dims }) => dims[3]), [3, 2, 3, 2]);
+});
+
+test("a list is looked at whole, and one of another length is refused", async () => {
+  const inner = {
+    async run({ tokens }) {
+      const n = tokens.dims[1];
+      const logits = new Float32Array(n * 4);
+      tokens.data.forEach((token, i) => (logits[i * 4 + Number(token)] = 1));
+      const maps = new Tensor("float32", new Float32Array(n * n), [1, 1, n, n]);
+      return { logits: new Tensor("float32", logits, [1, n, 4]), scores: maps, weights: maps };
+    },
+  };
+  const config = { max_seq_len: 3, vocab_size: 4 };
+  const looker = new Looker({ Tensor }, inner, { name: "encoder/small", kind: "encoder", config });
+  const found = await looker.look([2, 0, 3]);
+  assert.deepEqual([found.answers, found.shape], [[2, 0, 3], [1, 1, 3, 3]]);
+  await assert.rejects(looker.look([2, 0]), /a list of 2: encoder\/small was trained on lists of 3/);
+});
+
+test("the likeliest tokens come with their shares", () => {
+  const found = likeliest(Float32Array.from([0, Math.log(3), 0, -Infinity]), 3);
+  assert.deepEqual(found.map(({ token }) => token), [1, 0, 2]);
+  assert.ok(Math.abs(found[0].share - 0.6) < 1e-6 && Math.abs(found[1].share - 0.2) < 1e-6);
+});
+
 test("more than the model can read is refused, and nothing has changed", async () => {
   const one = session();
-  await one.read([1, 2, 3, 4]);
-  await assert.rejects(one.read([5, 6, 7]), (error) => error instanceof EngineError && /at most 6/.test(error.message));
-  await assert.rejects(one.read([]), EngineError);
+  await one.read(0, [1, 2, 3, 4]);
+  const refused = (promise, words) =>
+    assert.rejects(promise, (error) => error instanceof EngineError && !error.retry && words.test(error.message));
+  await refused(one.read(4, [5, 6, 7]), /3 tokens after 4: gpt\/small reads 1 to 6/);
+  await refused(one.read(4, []), /0 tokens after 4/);
+  await refused(one.read(5, [1]), /keep=5, but gpt\/small holds 4/);
+  await refused(one.read(1, [10]), /whole numbers from 0 to 9/);
   assert.equal(one.length, 4);
 });
 
@@ -114,4 +163,69 @@ test("files that are missing, cut off or altered are refused in words", async (t
   await refused(fetchWhole(at("whole"), { bytes: 13 }), /12 bytes in place of 13/);
   await refused(fetchWhole(at("whole"), { sha256: "0".repeat(64) }), /not the file that was published/);
   await refused(fetchWhole("http://127.0.0.1:9/none"), /none could not be reached/);
+});
+
+test("a model is loaded once, its progress is that of all its files, and what failed may be tried again", async (t) => {
+  const { createServer } = await import("node:http");
+  const entry = { ...ENTRY, graph: { file: "a.onnx", bytes: 5 }, weights: { file: "a.safetensors", bytes: 7 } };
+  const files = {
+    "manifest.json": JSON.stringify({ tokenizer: {}, models: [entry] }),
+    "runtime.json": JSON.stringify({ script: { file: "ort.mjs" }, wasm: { file: "ort.wasm", bytes: 4 } }),
+    "a.onnx": "graph",
+    "a.safetensors": "weights",
+    "ort.wasm": "wasm",
+  };
+  const broken = new Set(["ort.wasm"]);
+  const asked = [];
+  const server = createServer((request, answer) => {
+    const name = request.url.slice(1);
+    asked.push(name);
+    if (!broken.has(name) && name in files) answer.end(files[name]);
+    else answer.writeHead(404).end();
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const base = `http://127.0.0.1:${server.address().port}/`;
+  const given = [];
+  let scripts = 0;
+  const ort = {
+    env: { wasm: {} },
+    Tensor,
+    InferenceSession: { create: async (...all) => (given.push(all), { run: async () => ({}) }) },
+  };
+  const load = async (url) => {
+    scripts += 1;
+    if (scripts === 1) throw new TypeError(url);
+    return ort;
+  };
+  const engine = new Engine({ models: base, runtime: `${base}runtime.json`, vendor: base, load });
+  const refused = (words) =>
+    assert.rejects(engine.load("gpt/small"), (error) => error.retry && words.test(error.message));
+  await refused(/ort.wasm could not be loaded: the server answers 404/);
+  broken.clear();
+  await refused(/ort.mjs could not be loaded/);
+  const seen = [];
+  const one = await engine.load("gpt/small", (...each) => seen.push(each));
+  assert.deepEqual(seen.at(-1), [12, 12]); // the runtime is there already
+  assert.equal(await engine.load("gpt/small"), one);
+  const [[graph, options]] = given;
+  assert.equal(new TextDecoder().decode(graph), "graph");
+  assert.equal(options.externalData[0].path, "a.safetensors");
+  assert.equal(ort.env.wasm.numThreads, 1);
+  assert.equal(asked.filter((name) => name === "manifest.json").length, 1);
+  await assert.rejects(engine.load("gpt/other"), /no model gpt\/other/);
+  await assert.rejects(engine.use("gpt/small", "encoder", () => 0), /Ask it to read/);
+});
+
+test("what a model is asked is done in order", async () => {
+  const engine = new Engine({ models: "", runtime: "", vendor: "" });
+  engine.load = async (name) => ({ entry: { name, kind: "gpt" } });
+  const done = [];
+  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  await Promise.all([
+    engine.use("a", "gpt", () => wait(20).then(() => done.push("first"))),
+    engine.use("a", "gpt", () => done.push("second")),
+    engine.use("b", "gpt", () => done.push("other")),
+  ]);
+  assert.deepEqual(done, ["other", "first", "second"]);
 });

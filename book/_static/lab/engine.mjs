@@ -1,9 +1,10 @@
-// A language model that runs where the reader is: ONNX graphs by onnxruntime-web, one token a step.
+// Models that run where the reader is: ONNX graphs by onnxruntime-web.
 //
-// The graphs are those of qkvlib/export.py: the cache goes in and comes out as tensors, so what is
-// drawn as the cache is what the model really holds.
+// The graphs are those of qkvlib/export.py. A language model's takes the cache in and gives it out as
+// tensors, so what is drawn as the cache is what the model really holds. Its weights lie beside it, in
+// the file that PyTorch reads as well.
 
-import { readTokenizer } from "./bpe.mjs";
+import { faceOf, readTokenizer } from "./bpe.mjs";
 
 /** What can go wrong, in words for the reader; `retry` says whether trying again may help. */
 export class EngineError extends Error {
@@ -65,8 +66,9 @@ export async function fetchWhole(url, { bytes, sha256, progress = () => {}, sign
 const nameOf = (url) => String(url).split("/").at(-1);
 
 /** Names of what goes into a graph and comes out of it, as qkvlib/export.py gives them. */
-export function graphNames({ n_layers, cached }) {
-  const kept = Array.from({ length: n_layers }, (_, i) => cached.map((name) => `${i}.${name}`)).flat();
+export function graphNames({ config, cached }) {
+  const parts = Object.keys(cached);
+  const kept = Array.from({ length: config.n_layers }, (_, i) => parts.map((name) => `${i}.${name}`)).flat();
   return { past: kept.map((each) => `past.${each}`), present: kept.map((each) => `present.${each}`) };
 }
 
@@ -96,13 +98,32 @@ export function choose(logits, temperature, random) {
   return best;
 }
 
-/** One variant, ready to run, with what it holds. */
+/** The likeliest tokens and their shares, the likeliest first. */
+export function likeliest(logits, count) {
+  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const powers = Float64Array.from(logits, (x) => Math.exp(x - most));
+  const all = powers.reduce((a, b) => a + b, 0);
+  return Array.from(powers, (power, token) => ({ token, share: power / all }))
+    .sort((a, b) => b.share - a.share || a.token - b.token)
+    .slice(0, count);
+}
+
+const tokensOf = (ort, tokens) =>
+  new ort.Tensor("int64", BigInt64Array.from(tokens, BigInt), [1, tokens.length]);
+
+function checkTokens(tokens, { vocab_size: known }) {
+  if (!tokens.every((token) => Number.isInteger(token) && token >= 0 && token < known)) {
+    throw new EngineError(`tokens ${tokens.slice(0, 8)}: expected whole numbers from 0 to ${known - 1}.`);
+  }
+}
+
+/** A language model, ready to read, with what it holds. */
 export class Session {
   constructor(ort, inner, entry) {
     this.ort = ort;
     this.inner = inner;
     this.entry = entry;
-    this.names = graphNames(entry.config);
+    this.names = graphNames(entry);
     this.reset();
   }
 
@@ -117,105 +138,276 @@ export class Session {
   }
 
   reset() {
-    const { n_kv_heads: heads, head_dim: columns } = this.entry.config;
+    const { n_kv_heads: heads } = this.entry.config;
+    const columns = Object.values(this.entry.cached);
     this.held = 0;
-    this.past = this.names.past.map(
-      () => new this.ort.Tensor("float32", new Float32Array(0), [1, heads, 0, columns]),
-    );
+    this.past = this.names.past.map((_, i) => {
+      const dims = [1, heads, 0, columns[i % columns.length]];
+      return new this.ort.Tensor("float32", new Float32Array(0), dims);
+    });
+  }
+
+  /** The columns of tokens from `from` to `to` of one tensor of the cache: heads x tokens x columns. */
+  #part({ data, dims: [, heads, held, columns] }, from, to) {
+    const part = new Float32Array(heads * (to - from) * columns);
+    for (let head = 0; head < heads; head++) {
+      const start = head * held * columns;
+      part.set(data.subarray(start + from * columns, start + to * columns), head * (to - from) * columns);
+    }
+    return part;
   }
 
   /** Forget all but the first tokens. */
   truncate(length) {
     if (length >= this.held) return;
     this.past = this.past.map((tensor) => {
-      const [batch, heads, held, columns] = tensor.dims;
-      const kept = new Float32Array(heads * length * columns);
-      for (let head = 0; head < heads; head++) {
-        const from = head * held * columns;
-        kept.set(tensor.data.subarray(from, from + length * columns), head * length * columns);
-      }
-      return new this.ort.Tensor("float32", kept, [batch, heads, length, columns]);
+      const [batch, heads, , columns] = tensor.dims;
+      return new this.ort.Tensor("float32", this.#part(tensor, 0, length), [batch, heads, length, columns]);
     });
     this.held = length;
   }
 
+  /** What the cache holds of the tokens from `from` on, tensor by tensor. */
+  kept(from) {
+    return this.past.map((tensor, i) => {
+      const [, layer, name] = this.names.past[i].split(".");
+      const [, heads, , columns] = tensor.dims;
+      const data = this.#part(tensor, from, this.held);
+      return { layer: Number(layer), name, shape: [heads, this.held - from, columns], data };
+    });
+  }
+
   /**
-   * Read tokens.
+   * Keep the first tokens that are held, and read more.
    *
-   * @param {number[]} tokens At least one; with those held no more than max_seq_len.
+   * @param {number} keep At most as many as are held.
+   * @param {number[]} tokens At least one; with those kept no more than max_seq_len.
    * @returns {Promise<{logits: Float32Array, weights: Float32Array, shape: number[], ms: number}>}
    *   Logits of the last token; weights of shape (layers, heads, new, held).
    */
-  async read(tokens) {
-    const { max_seq_len: most } = this.entry.config;
-    if (!tokens.length || this.held + tokens.length > most) {
+  async read(keep, tokens) {
+    const { name, config } = this.entry;
+    const most = config.max_seq_len;
+    checkTokens(tokens, config);
+    if (!(keep >= 0 && keep <= this.held)) {
       throw new EngineError(
-        `${tokens.length} tokens after ${this.held}: this model reads at most ${most} in all.`,
+        `keep=${keep}, but ${name} holds ${this.held} tokens. Read them again from the first, with keep=0.`,
       );
     }
-    const ids = BigInt64Array.from(tokens, BigInt);
-    const feeds = { tokens: new this.ort.Tensor("int64", ids, [1, tokens.length]) };
-    this.names.past.forEach((name, i) => {
-      feeds[name] = this.past[i];
+    if (!tokens.length || keep + tokens.length > most) {
+      throw new EngineError(`${tokens.length} tokens after ${keep}: ${name} reads 1 to ${most} in all.`);
+    }
+    this.truncate(keep);
+    const feeds = { tokens: tokensOf(this.ort, tokens) };
+    this.names.past.forEach((each, i) => {
+      feeds[each] = this.past[i];
     });
     const started = performance.now();
     const found = await this.inner.run(feeds);
     const ms = performance.now() - started;
-    this.past = this.names.present.map((name) => found[name]);
+    this.past = this.names.present.map((each) => found[each]);
     this.held += tokens.length;
     const vocabulary = found.logits.dims[2];
     return {
       logits: found.logits.data.slice(-vocabulary),
       weights: found.weights.data,
-      shape: found.weights.dims,
+      shape: [...found.weights.dims],
       ms,
     };
   }
+}
 
-  async close() {
-    await this.inner.release();
+/** A model that sees a whole list at once, ready to look. */
+export class Looker {
+  constructor(ort, inner, entry) {
+    this.ort = ort;
+    this.inner = inner;
+    this.entry = entry;
+  }
+
+  /**
+   * Look at a list.
+   *
+   * @param {number[]} tokens As many as the model was trained on.
+   * @returns {Promise<object>} Logits (T, vocabulary); scores and weights, and their shape (layers,
+   *   heads, T, T); the likeliest token for each place.
+   */
+  async look(tokens) {
+    const { name, config } = this.entry;
+    if (tokens.length !== config.max_seq_len) {
+      throw new EngineError(
+        `a list of ${tokens.length}: ${name} was trained on lists of ${config.max_seq_len}.`,
+      );
+    }
+    checkTokens(tokens, config);
+    const started = performance.now();
+    const { logits, scores, weights } = await this.inner.run({ tokens: tokensOf(this.ort, tokens) });
+    const ms = performance.now() - started;
+    const vocabulary = logits.dims[2];
+    const answers = tokens.map((_, i) =>
+      choose(logits.data.subarray(i * vocabulary, (i + 1) * vocabulary), 0),
+    );
+    return {
+      logits: logits.data,
+      scores: scores.data,
+      weights: weights.data,
+      shape: [...weights.dims],
+      answers,
+      ms,
+    };
   }
 }
 
-/** All variants of a folder of models. */
+const KINDS = { gpt: { Model: Session, task: "read" }, encoder: { Model: Looker, task: "look" } };
+
+/** Add up how far several downloads are. */
+function together(facts, progress) {
+  const loaded = facts.map(() => 0);
+  const total = facts.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  return (i) => (now) => {
+    loaded[i] = now;
+    progress(
+      loaded.reduce((a, b) => a + b, 0),
+      total,
+    );
+  };
+}
+
+/** Fetch several files at once; when one fails, the others are given up. */
+async function fetchAll(wanted, progress = () => {}) {
+  const stop = new AbortController();
+  const tell = together(wanted, progress);
+  try {
+    return await Promise.all(
+      wanted.map(({ url, bytes, sha256 }, i) =>
+        fetchWhole(url, { bytes, sha256, progress: tell(i), signal: stop.signal }),
+      ),
+    );
+  } catch (error) {
+    stop.abort();
+    throw error;
+  }
+}
+
+/** A promise that is made once, and again after it has failed. */
+function once(make) {
+  let made = null;
+  return (...given) => {
+    made ??= make(...given).catch((error) => {
+      made = null;
+      throw error;
+    });
+    return made;
+  };
+}
+
+/** All models of a folder. */
 export class Engine {
   /**
-   * @param {string} base The folder's address, with a slash at its end.
-   * @param {object} ort onnxruntime-web.
+   * @param {object} given
+   * @param {string | URL} given.models The folder's address, with a slash at its end.
+   * @param {string | URL} given.runtime The address of what says which files onnxruntime-web has.
+   * @param {string | URL} given.vendor The folder of these, with a slash at its end.
+   * @param {(url: string) => Promise<object>} given.load Loads a module.
    */
-  constructor(base, ort) {
-    this.base = base;
-    this.ort = ort;
-    this.sessions = new Map();
+  constructor({ models, runtime, vendor, load = (url) => import(url) }) {
+    Object.assign(this, { models, runtime, vendor, loadModule: load });
+    this.ready = new Map();
+    this.turns = new Map();
+    this.tries = 0;
+    this.open = once(() => this.#open());
+    this.files = once(() => this.#json(this.runtime));
   }
 
-  /** Read the list of models and the tokenizer. */
-  async open() {
-    const text = async (file, facts) =>
-      JSON.parse(new TextDecoder().decode(await fetchWhole(new URL(file, this.base), facts)));
-    this.manifest = await text("manifest.json");
-    const { file, bytes, sha256 } = this.manifest.tokenizer;
-    this.tokenizer = readTokenizer(await text(file, { bytes, sha256 }));
-    return this.manifest;
-  }
-
-  /** Make a variant ready; one that is ready already is at once. */
-  load(name, progress) {
-    if (!this.sessions.has(name)) {
-      const loading = this.#load(name, progress);
-      this.sessions.set(name, loading);
-      // What failed may be tried again.
-      loading.catch(() => this.sessions.delete(name));
+  async #json(url, facts) {
+    const text = new TextDecoder().decode(await fetchWhole(url, facts));
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new EngineError(`${nameOf(url)} is not what was published.`, { retry: true });
     }
-    return this.sessions.get(name);
   }
 
-  async #load(name, progress) {
+  /** Read the list of models, and the tokenizer if there are texts. */
+  async #open() {
+    const manifest = await this.#json(new URL("manifest.json", this.models));
+    const { file, ...facts } = manifest.tokenizer;
+    if (file) this.tokenizer = readTokenizer(await this.#json(new URL(file, this.models), facts));
+    this.manifest = manifest;
+    return manifest;
+  }
+
+  #entry(name) {
     const entry = this.manifest.models.find((each) => each.name === name);
     if (!entry) throw new EngineError(`There is no model ${name} here.`);
-    const { file, bytes, sha256 } = entry;
-    const graph = await fetchWhole(new URL(file, this.base), { bytes, sha256, progress });
-    const inner = await this.ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
-    return new Session(this.ort, inner, entry);
+    return entry;
+  }
+
+  /** Make a model ready; one that is ready already is at once. */
+  async load(name, progress = () => {}) {
+    await this.open();
+    const entry = this.#entry(name);
+    if (!this.ready.has(name)) this.ready.set(name, once((tell) => this.#load(entry, tell)));
+    return this.ready.get(name)(progress);
+  }
+
+  async #load(entry, progress) {
+    const place = ({ file, ...facts }) => ({ url: new URL(file, this.models), ...facts });
+    const wanted = [place(entry.graph), place(entry.weights)];
+    const { script, wasm } = await this.files();
+    // The runtime is the largest download, and there is one for all models.
+    if (!this.binary) wanted.push({ ...wasm, url: new URL(wasm.file, this.vendor) });
+    const [graph, data, binary] = await fetchAll(wanted, progress);
+    this.binary ??= binary;
+    this.ort ??= await this.#start(script);
+    let inner;
+    try {
+      inner = await this.ort.InferenceSession.create(graph, {
+        executionProviders: ["wasm"],
+        externalData: [{ path: entry.weights.file, data }],
+      });
+    } catch (error) {
+      // The files are whole, so trying again would not help.
+      throw new EngineError(`This browser cannot run ${entry.name}: ${error.message ?? error}`);
+    }
+    return new KINDS[entry.kind].Model(this.ort, inner, entry);
+  }
+
+  async #start({ file }) {
+    const url = new URL(file, this.vendor);
+    // A browser remembers a module that could not be had; under another address it tries again.
+    if (this.tries > 0) url.searchParams.set("again", this.tries);
+    this.tries += 1;
+    let ort;
+    try {
+      ort = await this.loadModule(url.href);
+    } catch {
+      throw new EngineError(`${file} could not be loaded.`, { retry: true });
+    }
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmBinary = this.binary.buffer;
+    return ort;
+  }
+
+  /** Do something with a model that is ready, after all that it was asked before. */
+  use(name, kind, work) {
+    const before = this.turns.get(name) ?? Promise.resolve();
+    const turn = before.then(async () => {
+      const model = await this.load(name);
+      if (model.entry.kind !== kind) {
+        throw new EngineError(
+          `${name} is of kind '${model.entry.kind}', and this is asked of a '${kind}'. ` +
+            `Ask it to ${KINDS[model.entry.kind].task}.`,
+        );
+      }
+      return work(model);
+    });
+    this.turns.set(name, turn.catch(() => {}));
+    return turn;
+  }
+
+  /** A token with its face. */
+  faced(token) {
+    return { token, face: faceOf(this.tokenizer.bytesOf(token)) };
   }
 }

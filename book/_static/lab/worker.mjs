@@ -1,65 +1,81 @@
 // The engine behind a page: it runs in a worker, so that the page never waits for a model.
 //
-// Messages in: {id, task, ...}; out: {id, result}, {id, error, retry} or {id, loaded, total}.
+// Messages in: {id, task, ...}; out: {id, result}, {id, error, retry} or, while files come,
+// {id, loaded, total}. What each task is given and gives stands in qkvlib/lab.py, whose engine answers
+// the same. A page that may stop between tokens asks for one token at a time.
 
-import { Engine, choose, dice } from "./engine.mjs";
 import { textStream } from "./bpe.mjs";
+import { Engine, choose, dice, likeliest } from "./engine.mjs";
 
-let engine;
+const LIKELIEST = 5;
 
-/** What a token stands for, as text; a part of a character is shown as its bytes. */
-function faceOf(token) {
-  const bytes = engine.tokenizer.bytesOf(token);
-  const text = new TextDecoder().decode(bytes);
-  if (!text.includes("\ufffd")) return text;
-  return [...bytes].map((byte) => `⟨${byte.toString(16).padStart(2, "0")}⟩`).join("");
+const here = (path) => new URL(path, import.meta.url);
+let engine = null;
+
+/** The engine; places other than those of the site can be given with the first message. */
+function engineOf({ models = "models/", runtime = "runtime.json", vendor = "../vendor/onnxruntime-web/" } = {}) {
+  engine ??= new Engine({ models: here(models), runtime: here(runtime), vendor: here(vendor) });
+  return engine;
 }
 
 const TASKS = {
-  async open({ ort, wasm }) {
-    const library = await import(ort);
-    library.env.wasm.numThreads = 1;
-    library.env.wasm.wasmPaths = { wasm };
-    engine = new Engine(new URL("./", import.meta.url), library);
-    return engine.open();
+  async open(given) {
+    const { about, models, examples } = await engineOf(given).open();
+    return { engine: "page", about, models, examples };
   },
 
   async load({ name }, progress) {
-    const { entry } = await engine.load(name, progress);
+    const { entry } = await engineOf().load(name, progress);
     return entry;
   },
 
-  encode: ({ text }) =>
-    engine.tokenizer.encode(text).map((token) => ({ token, face: faceOf(token) })),
+  async encode({ text }) {
+    await engineOf().open();
+    return engine.tokenizer.encode(text).map((token) => engine.faced(token));
+  },
 
   /** The text of some tokens, where characters may be spread over several. */
-  decode({ tokens }) {
+  async decode({ tokens }) {
+    await engineOf().open();
     const stream = textStream();
     return tokens.map((token) => stream.push(engine.tokenizer.bytesOf(token))).join("") + stream.end();
   },
 
   /** Keep the first tokens that are held, read more, and choose what comes next. */
-  async read({ name, keep, tokens, temperature = 0, seed = 0 }) {
-    const session = await engine.load(name);
-    session.truncate(keep);
-    const { logits, weights, shape, ms } = await session.read(tokens);
-    // The lot depends on the place, so that going back and on again gives the same text.
-    const token = choose(logits, temperature, dice(seed * 65_537 + session.length));
-    return {
-      weights,
-      shape,
-      ms,
-      held: session.length,
-      cacheBytes: session.cacheBytes,
-      next: { token, face: faceOf(token) },
-    };
-  },
+  read: ({ name, keep, tokens, temperature = 0, seed = 0, values = false }) =>
+    engineOf().use(name, "gpt", async (session) => {
+      const { logits, weights, shape, ms } = await session.read(keep, tokens);
+      // The lot depends on the place, so that going back and on again gives the same text.
+      const token = choose(logits, temperature, dice(seed * 65_537 + session.length));
+      return {
+        weights,
+        shape,
+        ms,
+        held: session.length,
+        cacheBytes: session.cacheBytes,
+        next: engine.faced(token),
+        likeliest: likeliest(logits, LIKELIEST).map((each) => ({ ...each, ...engine.faced(each.token) })),
+        ...(values ? { kept: session.kept(keep) } : {}),
+      };
+    }),
+
+  /** Look at a whole list. */
+  look: ({ name, tokens }) => engineOf().use(name, "encoder", (looker) => looker.look(tokens)),
 };
+
+/** The buffers of all arrays of an answer: they are handed over, not copied. */
+function buffersOf(value) {
+  if (ArrayBuffer.isView(value)) return [value.buffer];
+  if (value === null || typeof value !== "object") return [];
+  return Object.values(value).flatMap(buffersOf);
+}
 
 self.onmessage = async ({ data: { id, task, ...given } }) => {
   const progress = (loaded, total) => self.postMessage({ id, loaded, total });
   try {
-    self.postMessage({ id, result: await TASKS[task](given, progress) });
+    if (!Object.hasOwn(TASKS, task)) throw new Error(`There is no task ${task}.`);
+    const result = await TASKS[task](given, progress);
+    self.postMessage({ id, result }, [...new Set(buffersOf(result))]);
   } catch (error) {
     self.postMessage({ id, error: error.message ?? String(error), retry: Boolean(error.retry) });
   }
