@@ -160,7 +160,7 @@ def _add_page_scripts(
     """Give a page the scripts that its content uses, and no others."""
     body = context.get("body", "")
     figures = f'class="{FIGURE_CLASS}"' in body
-    widgets = f'class="{WIDGET_CLASS}"' in body
+    widgets = f'class="{WIDGET_CLASS}"' in body or "<attention-lab" in body
     if figures:
         app.add_js_file(PLOTLY_SCRIPT, loading_method="defer", priority=800)
     if widgets:

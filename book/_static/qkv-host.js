@@ -24,6 +24,9 @@
 
   // -------------------------------------------------------------------------------------- widgets
 
+  /** Where the site begins, seen from any of its pages. */
+  const ROOT = new URL(document.documentElement.dataset.content_root ?? "./", location.href).href;
+
   /** The part of Jupyter's widget model that a view may use, without a kernel behind it. */
   function makeModel(state) {
     const listeners = new Map();
@@ -31,6 +34,7 @@
       for (const callback of [...(listeners.get(event) ?? [])]) callback(...values);
     };
     return {
+      root: ROOT, // a view may fetch what the site keeps for it
       get: (name) => state[name],
       set(name, value) {
         if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
@@ -82,12 +86,15 @@
     mount.prepend(note);
   }
 
-  async function mountWidget(mount) {
+  /** The state that stands in a mount point. */
+  const stateIn = (mount) =>
+    JSON.parse(mount.querySelector(':scope > script[type="application/json"]').textContent);
+
+  async function mountWidget(mount, read = stateIn) {
     const fallback = mount.querySelector(":scope > .qkv-widget-fallback");
     const el = document.createElement("div");
     try {
-      const data = mount.querySelector(':scope > script[type="application/json"]');
-      const model = makeModel(JSON.parse(data.textContent));
+      const model = makeModel(await read(mount));
       let widget = (await load(mount.dataset.widget)).default;
       if (typeof widget === "function") widget = await widget();
       await widget.initialize?.({ model });
@@ -101,6 +108,39 @@
       el.remove();
       mount.dataset.state = "failed";
       complain(mount, error);
+    }
+  }
+
+  /** What an attribute says, as what the trait holds by default. */
+  function valued(text, usual) {
+    if (typeof usual === "boolean") return text !== "false";
+    return typeof usual === "number" ? Number(text) : text;
+  }
+
+  /** The lab as an element: <attention-lab variant="Q-K=V" other="QKV"></attention-lab>. */
+  class AttentionLab extends HTMLElement {
+    connectedCallback() {
+      if (this.querySelector(".qkv-widget")) return; // it was moved, and is there
+      const mount = document.createElement("div");
+      mount.className = "qkv-widget";
+      mount.dataset.widget = "attention_lab";
+      const fallback = document.createElement("div");
+      fallback.className = "qkv-widget-fallback";
+      fallback.append(...this.childNodes);
+      mount.append(fallback);
+      this.append(mount);
+      mountWidget(mount, async () => {
+        await new Promise((resolve, reject) => {
+          const script = document.createElement("script");
+          script.src = new URL("_static/lab/stored.js", ROOT).href;
+          script.onload = resolve;
+          script.onerror = () => reject(new Error("its stored runs could not be loaded"));
+          document.head.append(script);
+        });
+        const { state } = window.QKV_LAB_STORED;
+        const own = [...this.attributes].filter(({ name }) => Object.hasOwn(state, name));
+        return { ...state, ...Object.fromEntries(own.map((a) => [a.name, valued(a.value, state[a.name])])) };
+      });
     }
   }
 
@@ -204,7 +244,8 @@
   }
 
   function start() {
-    document.querySelectorAll(".qkv-widget[data-widget]").forEach(mountWidget);
+    document.querySelectorAll(".qkv-widget[data-widget]").forEach((mount) => mountWidget(mount));
+    customElements.define("attention-lab", AttentionLab);
     document.querySelectorAll(".qkv-plotly").forEach(drawFigure);
   }
 

@@ -275,7 +275,7 @@ export class PageEngine extends Computing {
       event.preventDefault?.();
       this.lose();
     };
-    this.opened = this.#send("open", { vendor: new URL("../vendor/onnxruntime-web/", this.root).href });
+    this.opened = this.#send("open");
     // What could not be opened is tried anew by the next question.
     this.opened.catch(() => this.lose());
   }
@@ -365,8 +365,15 @@ export class StoredEngine {
 
   async load() {}
 
+  /** Whether what a state asks for was stored. */
+  has({ kind, prompt, digits }) {
+    if (kind === "text") return prompt === this.given;
+    return [...this.models.values()].some((model) => model.lists?.some((list) => list.tokens.join() === digits.join()));
+  }
+
   /** The example; only its own prompt can be had. */
-  async encode() {
+  async encode(name, text) {
+    if (text !== this.given) throw new LabError("This prompt was not stored: a model itself has to read it.");
     return this.text.slice(0, this.prompt);
   }
 
@@ -434,9 +441,10 @@ export function fromHash(hash, state) {
 
 // ------------------------------------------------------------------------------------------- models
 
-/** The entry of a model. */
+/** The entry of a model, by the engine's name of it or the reader's. */
 export function entryOf(state, name = state.variant) {
-  return state.models.find((each) => each.kind === state.kind && each.name === name) ?? null;
+  const named = (each) => each.name === name || each.title === name;
+  return state.models.find((each) => each.kind === state.kind && named(each)) ?? null;
 }
 
 /** What can be chosen beside a sharing: its ways to share heads, or with and without (X)+. */

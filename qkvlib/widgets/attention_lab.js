@@ -344,8 +344,8 @@ function render({ model, el }) {
   /** Change what is looked at; what no longer fits falls to the nearest. */
   function choose(changes) {
     const state = { ...get(), ...changes };
-    if (!entryOf(state)) changes.variant = state.models.find((each) => each.kind === state.kind).name;
-    if (state.other && !entryOf(state, state.other)) changes.other = "";
+    changes.variant = (entryOf(state) ?? state.models.find((each) => each.kind === state.kind)).name;
+    changes.other = entryOf(state, state.other)?.name ?? "";
     const { config } = entryOf({ ...state, ...changes });
     if (state.layer >= config.n_layers) changes.layer = config.n_layers - 1;
     if (state.head >= config.n_heads) changes.head = config.n_heads - 1;
@@ -985,6 +985,8 @@ function render({ model, el }) {
     );
     writing.hidden = fine.hidden = strip.dataset.hidden = !text;
     listing.hidden = text;
+    // Where no model can run, nothing but what was stored can be asked for.
+    prompt.readOnly = listBox.readOnly = another.node.hidden = lab.replays && !waker;
     if (text) {
       if (prompt.value !== state.prompt && staged.host.shadowRoot.activeElement !== prompt) prompt.value = state.prompt;
       const n = lab.text.length;
@@ -1039,9 +1041,9 @@ function render({ model, el }) {
     }
     if (gone) return;
     const linked = get().share ? fromHash(location.hash, get()) : null;
-    if (linked) choose(linked.changes);
-    const { given, text: stored } = lab.engine;
-    if (lab.replays && get().kind === "text" && get().prompt !== given) await lab.wake();
+    choose(linked?.changes ?? {});
+    const { text: stored } = lab.engine;
+    if (lab.replays && !lab.engine.has(get())) await lab.wake();
     else await lab.follow();
     if (lab.replays && !linked && get().kind === "text") {
       // The first screen is not empty: the stored text is there, whole.
