@@ -68,13 +68,18 @@ from .encoder import (
     load_encoder as load_encoder,
 )
 from .experiments import (
+    EIGHT_VARIANTS as EIGHT_VARIANTS,
     EXPERIMENTS as EXPERIMENTS,
+    GAP_MAIN as GAP_MAIN,
+    GAP_SHAPES as GAP_SHAPES,
+    GAP_VARIANTS as GAP_VARIANTS,
     GRID as GRID,
     SIX_VARIANTS as SIX_VARIANTS,
     VISION_RECIPES as VISION_RECIPES,
     Experiment as Experiment,
     VisionRecipe as VisionRecipe,
     get_experiment as get_experiment,
+    matched_config as matched_config,
 )
 from .fetch import (
     Archive as Archive,
