@@ -273,6 +273,7 @@ from .widgets import (
     OddOneOut as OddOneOut,
     PatchAttention as PatchAttention,
     PlusGrid as PlusGrid,
+    RotaryCache as RotaryCache,
     SymmetryMeter as SymmetryMeter,
     TaskMaps as TaskMaps,
     show as show,

@@ -18,6 +18,7 @@ from qkvlib.widgets.key_hull import KeyHull
 from qkvlib.widgets.odd_one_out import OddOneOut
 from qkvlib.widgets.patch_attention import PatchAttention
 from qkvlib.widgets.plus_grid import PlusGrid
+from qkvlib.widgets.rotary_cache import RotaryCache
 from qkvlib.widgets.symmetry_meter import SymmetryMeter
 from qkvlib.widgets.task_maps import TaskMaps
 
@@ -32,6 +33,7 @@ __all__ = [
     "OddOneOut",
     "PatchAttention",
     "PlusGrid",
+    "RotaryCache",
     "SymmetryMeter",
     "TaskMaps",
     "bundle_sources",

@@ -41,6 +41,7 @@ MODULES = [
     "odd_one_out",
     "patch_attention",
     "plus_grid",
+    "rotary_cache",
     "symmetry_meter",
     "task_maps",
 ]
