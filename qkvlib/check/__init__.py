@@ -16,6 +16,7 @@ from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
 from qkvlib.check.reversing import mirror_keys, stationary
 from qkvlib.check.seeing import patches
+from qkvlib.check.turning import rebuild, turn
 from qkvlib.check.tying import symmetric, tie
 
 __all__ = [
@@ -33,12 +34,14 @@ __all__ = [
     "map_of",
     "mirror_keys",
     "patches",
+    "rebuild",
     "recall",
     "shuffle_gap",
     "stationary",
     "symmetric",
     "tie",
     "total_macs",
+    "turn",
     "units",
     "users",
 ]

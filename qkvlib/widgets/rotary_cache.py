@@ -83,6 +83,17 @@ _KEYS: Final = [
 _QUERY: Final = [[-1.9, 2.2], [2.4, 1.7]]
 
 
+_HEAD: Final = ModelConfig(
+    d_model=2 * HANDS,
+    n_layers=1,
+    n_heads=1,
+    vocab_size=2,
+    max_seq_len=POSITIONS,
+    position="rope",
+    rope_base=BASE,
+)
+
+
 class TurnedKeysAsValues(RelativeValues):
     """What a configuration refuses: values turn like keys, and nothing turns them back."""
 
@@ -224,17 +235,10 @@ class RotaryCache(CourseWidget):
 
     def _scheme_of(self, name: str) -> tuple[KeyValueScheme, ModelConfig]:
         mistaken = name == TURNED_KEYS
-        config = ModelConfig(
-            d_model=2 * HANDS,
-            n_layers=1,
-            n_heads=1,
-            vocab_size=2,
-            max_seq_len=POSITIONS,
+        config = _HEAD.replace(
             sharing="Q-K=V",
-            position="rope",
             rope_scheme="relative_values" if mistaken else name,
             rope_fraction=self.turning / HANDS,
-            rope_base=BASE,
         )
         return (TurnedKeysAsValues if mistaken else key_value_scheme)(config), config
 
