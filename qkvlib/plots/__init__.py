@@ -13,6 +13,7 @@ from qkvlib.plots.curves import cache_growth, lines, loss_curves
 from qkvlib.plots.decoding import time_per_token
 from qkvlib.plots.flow import eigenvalue_plane, round_trips
 from qkvlib.plots.maps import asymmetry_dots, attention_grid
+from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
 from qkvlib.plots.tasks import task_differences, task_maps
@@ -43,6 +44,7 @@ __all__ = [
     "label",
     "lines",
     "loss_curves",
+    "marked_lines",
     "mistaken_images",
     "pair_plane",
     "patch_tokens",
