@@ -221,10 +221,7 @@ def turn(fn: Callable[[Tensor, Tensor, float], Any]) -> None:
             if _same(got, mistake(x, positions, base)):
                 raise CheckFailed(f"For {shown}: {words}.")
         raise CheckFailed(f"For {shown}: {_what_differs(got, wanted, x, positions)}")
-    print(
-        f"Correct in {len(cases)} cases: lengths stay, and at position 0 nothing turns, whatever "
-        "the base."
-    )
+    print(f"Correct in {len(cases)} cases: lengths stay, and at position 0 nothing turns.")
 
 
 def _what_differs(got: Tensor, wanted: Tensor, x: Tensor, positions: Tensor) -> str:
