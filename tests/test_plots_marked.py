@@ -54,6 +54,9 @@ def test_series_differ_in_more_than_colour() -> None:
 def test_logarithmic_axes_and_what_is_stored() -> None:
     drawn = figure(series={"errors": ([1e1, 1e3], [1e-7, 2e-5])}, log_x=True, log_y=True)
     assert (drawn.layout.xaxis.type, drawn.layout.yaxis.type) == ("log", "log")
+    assert (drawn.layout.xaxis.dtick, drawn.layout.yaxis.dtick) == (1, 1)
+    wide = figure(series={"errors": ([1, 2], [1e-15, 10.0])}, log_y=True)
+    assert wide.layout.yaxis.dtick == 3
     stored = json.dumps(drawn._repr_mimebundle_()["application/vnd.plotly.v1+json"])
     assert "bdata" not in stored
     assert len(stored) < 20_000

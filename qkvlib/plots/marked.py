@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import plotly.graph_objects as go
 
@@ -68,11 +69,10 @@ def marked_lines(
             line={"color": colour, "dash": dash, "width": 3},
             marker={"color": colour, "symbol": symbol, "size": 9},
         )
-    decades = {"dtick": 1, "exponentformat": "power"}
     figure.update_layout(
         title_text=title,
-        xaxis={"title": {"text": x_title}, **({"type": "log", **decades} if log_x else {})},
-        yaxis={"title": {"text": y_title}, **({"type": "log", **decades} if log_y else {})},
+        xaxis={"title": {"text": x_title}, **(_decades(series, beside, 0) if log_x else {})},
+        yaxis={"title": {"text": y_title}, **(_decades(series, beside, 1) if log_y else {})},
         legend={"orientation": "v", "y": -0.22},
     )
     words = [f"{name}: {_in_words(x, y)}" for name, (x, y) in series.items()]
@@ -80,6 +80,13 @@ def marked_lines(
     n = len(series) + len(beside)
     alt = f"{y_title} against {x_title}. {'; '.join(words)}."
     return finish(figure, alt=alt, height=400 + _LEGEND_LINE * n)
+
+
+def _decades(series: Mapping[str, Line], beside: Mapping[str, Line], axis: int) -> dict[str, Any]:
+    """A logarithmic axis with about six ticks, however many decades it spans."""
+    ends = [value for line in (*series.values(), *beside.values()) for value in line[axis]]
+    span = math.log10(max(ends) / min(ends))
+    return {"type": "log", "dtick": max(1, math.ceil(span / 6)), "exponentformat": "power"}
 
 
 def _check(name: str, x: Sequence[float], y: Sequence[float], *, log_x: bool, log_y: bool) -> None:

@@ -333,7 +333,7 @@ function render({ model, el }) {
   function halt() {
     clearInterval(ticking);
     ticking = null;
-    play.textContent = "▶ Move the text along";
+    play.textContent = "▶ Move along";
     play.setAttribute("aria-pressed", "false");
   }
   function go() {

@@ -145,13 +145,13 @@ def test_text_and_query_can_be_dragged(rotary: Callable[..., Any]) -> None:
 
 def test_the_text_moves_by_itself_and_stops(rotary: Callable[..., Any]) -> None:
     page = rotary(RotaryCache(start=22))
-    page.get_by_role("button", name="Move the text along").click()
+    page.get_by_role("button", name="Move along").click()
     page.wait_for_function("document.querySelector('.qkv-widget').qkvModel.get('start') === 25")
-    page.get_by_role("button", name="Move the text along").wait_for()
-    page.get_by_role("button", name="Move the text along").click()
+    page.get_by_role("button", name="Move along").wait_for()
+    page.get_by_role("button", name="Move along").click()
     assert state(page, "start") == 0
     page.get_by_role("button", name="Stop").click()
-    assert page.get_by_role("button", name="Move the text along").is_visible()
+    assert page.get_by_role("button", name="Move along").is_visible()
 
 
 @pytest.mark.parametrize("width", [360, 1100])
