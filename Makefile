@@ -58,9 +58,10 @@ lessons: $(READY)  ## run the lessons and store their outputs in the .ipynb twin
 student: $(READY)  ## make student notebooks, without solutions, in student/
 	$(BIN)/python scripts/lessons.py student
 
-bench: $(READY)  ## compare training and generation speed with other libraries
+bench: $(READY)  ## measure speed as ratios, other libraries beside ours (let nothing else run)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/qkv bench decode --out data/results/speed_decode.json
+	$(BIN)/qkv bench train --out data/results/speed_train.json
 
 vendor: $(READY)  ## fetch again what the book carries from npm (needs npm), by pinned hash
 	$(BIN)/python scripts/vendor.py

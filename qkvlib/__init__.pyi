@@ -26,6 +26,14 @@ from .attention import (
     Attention as Attention,
     AttentionMaps as AttentionMaps,
 )
+from .benchmark import (
+    BENCHMARKS as BENCHMARKS,
+    SpeedRow as SpeedRow,
+    SpeedTable as SpeedTable,
+    bench_decode as bench_decode,
+    bench_train as bench_train,
+    compare_speed as compare_speed,
+)
 from .cache import (
     KVCache as KVCache,
     LayerCache as LayerCache,
@@ -253,6 +261,15 @@ from .tasks.text import (
 )
 from .tasks.vision import (
     VisionTask as VisionTask,
+)
+from .tokenizer import (
+    BYTES as BYTES,
+    BPETokenizer as BPETokenizer,
+    ByteTokenizer as ByteTokenizer,
+    Tokenizer as Tokenizer,
+    TokenizerError as TokenizerError,
+    load_tokenizer as load_tokenizer,
+    to_bytes as to_bytes,
 )
 from .training import (
     InterruptedRunError as InterruptedRunError,

@@ -14,7 +14,7 @@ import torch
 
 from qkvlib.config import CONFIGS, StackConfig, get_config
 from qkvlib.models import build_model
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 from qkvlib.text_table import aligned
 
 DTYPES: Final[dict[str, torch.dtype]] = {
@@ -34,9 +34,7 @@ def parse_dtype(name: str | torch.dtype) -> torch.dtype:
     """
     if isinstance(name, torch.dtype):
         name = str(name).removeprefix("torch.")
-    if name not in DTYPES:
-        raise unknown_name("dtype", name, DTYPES)
-    return DTYPES[name]
+    return look_up("dtype", name, DTYPES)
 
 
 def bytes_per_token(config: StackConfig, dtype: torch.dtype = torch.float16) -> int:

@@ -38,7 +38,7 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise  # click knows what to do when a reader such as head has seen enough
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ModuleNotFoundError) as error:
             if os.environ.get("QKV_DEBUG"):
                 raise
             click.echo(f"Error: {error}", err=True)
@@ -174,7 +174,10 @@ def _training_options(command: F) -> F:
     "[default: the source of Python's standard library]",
 )  # fmt: skip
 @click.option("--config", "name", default="small", show_default=True, help="Shape to start from.")
-@click.option("--max-seq-len", type=int, help="Context, in bytes.")
+@click.option("--max-seq-len", type=int, help="Context, in tokens.")
+@click.option(
+    "--bpe", type=int, metavar="N", help="Learn N tokens from the text.  [default: bytes]"
+)
 @click.option("--steps", default=2000, show_default=True, help="Updates.")
 @_training_options
 def text(
@@ -182,28 +185,24 @@ def text(
     text: tuple[Path, ...],
     name: str,
     max_seq_len: int | None,
+    bpe: int | None,
     seed: int,
     threads: int | None,
     **options: Any,
 ) -> None:
-    """Train a GPT to predict the next byte of a text."""
+    """Train a GPT to predict the next byte of a text, or the next token."""
     _set_threads(threads)
     from qkvlib.config import get_config
-    from qkvlib.tasks.text import TEXTS, VOCAB_SIZE, TextTask
+    from qkvlib.tasks.text import TEXTS, TextTask
 
     config = get_config(name)
-    config = config.replace(
-        max_seq_len=config.max_seq_len if max_seq_len is None else max_seq_len,
-        vocab_size=VOCAB_SIZE,
-    )
-    config = _shape(config, options)
+    if max_seq_len is not None:
+        config = config.replace(max_seq_len=max_seq_len)
     given = [*text, *files]
     named = str(given[0]) if len(given) == 1 and not given[0].exists() else None
-    task = (
-        TextTask(config.max_seq_len, text=named, seed=seed)
-        if named in TEXTS
-        else TextTask(config.max_seq_len, files=given or None, seed=seed)
-    )
+    what = {"text": named} if named in TEXTS else {"files": given or None}
+    task = TextTask(config.max_seq_len, seed=seed, bpe_vocab_size=bpe, **what)
+    config = _shape(config.replace(vocab_size=task.vocab_size), options)
     _train(config, task, seed, **options)
 
 
@@ -456,16 +455,44 @@ def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> Non
 
 
 @main.command()
+@click.argument("name")
+@click.option("--turns", default=7, show_default=True, help="Turns of each pair.")
+@click.option("--threads", type=click.IntRange(min=1), help="PyTorch's threads.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here as well.")
+@_json_option
+def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json: bool) -> None:
+    """Measure speed on this machine, as ratios of two ways that take turns.
+
+    Benchmarks: decode, train. Let nothing else run. Other libraries are measured beside the course
+    where they are installed: pip install "qkvlib[bench]".
+    """
+    # Both before PyTorch is imported: threads stay on their core, and nothing asks the network.
+    os.environ.setdefault("OMP_PROC_BIND", "true")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _set_threads(threads)
+    from qkvlib.benchmark import get_benchmark
+    from qkvlib.records import write_atomically
+
+    found = get_benchmark(name)(turns=turns)
+    if out is not None:
+        write_atomically(out, json.dumps(found.to_dict(), indent=1) + "\n")
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        click.echo(found.to_text())
+
+
+@main.command()
 @click.option(
     "--checkpoint", required=True, type=click.Path(path_type=Path),
     help="Folder of a run, or its .safetensors file.",
 )  # fmt: skip
 @click.option("--prompt", required=True, help="Text to go on from.")
-@click.option("--max-new-tokens", type=int, help="Bytes to write.  [default: what fits, up to 200]")
+@click.option("--max-new-tokens", type=int, help="Tokens to write. [default: what fits, up to 200]")
 @click.option("--temperature", default=0.8, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, help="Choose among the k likeliest bytes only.")
+@click.option("--top-k", type=int, help="Choose among the k likeliest tokens only.")
 @click.option("--seed", default=0, show_default=True, help="Of the choice.")
-@click.option("--no-cache", is_flag=True, help="Compute all anew for each byte; the same text.")
+@click.option("--no-cache", is_flag=True, help="Compute all anew for each token; the same text.")
 @_json_option
 def generate(
     checkpoint: Path,
@@ -485,9 +512,17 @@ def generate(
     from qkvlib.checkpoint import load_checkpoint
     from qkvlib.generation import generate as make, stream_text
     from qkvlib.tasks.text import encode
+    from qkvlib.tokenizer import TOKENIZER_FILE, TokenizerError, load_tokenizer
 
     model = load_checkpoint(checkpoint)
-    tokens = encode(prompt)
+    tokenizer = load_tokenizer(checkpoint)
+    known = getattr(model.config, "vocab_size", None)
+    if known not in (None, tokenizer.vocab_size):  # a model of images is refused further down
+        raise TokenizerError(
+            f"the model knows {known} tokens, and the tokenizer beside it "
+            f"{tokenizer.vocab_size}. Put the run's own {TOKENIZER_FILE} into its folder."
+        )
+    tokens = encode(prompt, tokenizer)
     if max_new_tokens is None:
         max_new_tokens = max(1, min(200, model.config.max_seq_len - len(tokens)))
     generation = make(
@@ -502,7 +537,7 @@ def generate(
     pieces = []
     if not as_json:
         click.echo(prompt, nl=False)
-    for piece in stream_text(generation):
+    for piece in stream_text(generation, tokenizer):
         pieces.append(piece)
         if not as_json:
             click.echo(piece, nl=False)
@@ -606,17 +641,14 @@ def fetch(
     fetched again. Stop whenever you like: the same command goes on where it stopped.
     """
     from qkvlib.local_data import data_folder
-    from qkvlib.sharing import unknown_name
+    from qkvlib.sharing import look_up
     from qkvlib.tasks.images import IMAGE_SETS, ImageSource, fetch_images
     from qkvlib.tasks.text import TEXTS, TextSource, fetch_text
 
     folder = folder or data_folder()
     rows: list[dict[str, Any]] = []
     known: dict[str, ImageSource | TextSource] = {**IMAGE_SETS, **TEXTS}
-    for name in names:
-        if name not in known:
-            raise unknown_name("set of images or text", name, known)
-    for source in [known[name] for name in names]:
+    for source in [look_up("set of images or text", name, known) for name in names]:
         missing = source.place(folder) is None
         if missing and not as_json:
             click.echo(f"{source.name}: {source.download_bytes / 1e6:,.1f} MB to fetch", err=True)

@@ -16,6 +16,7 @@ from qkvlib.sharing import (
     SHARINGS,
     Sharing,
     Variant,
+    look_up,
     parse_sharing,
     parse_variant,
     unknown_name,
@@ -32,7 +33,10 @@ ROPE_SCHEMES: Final[Mapping[RopeScheme, str]] = MappingProxyType(
         "two_tensors": "turned keys and plain values are both kept, and nothing is saved",
     }
 )
-"""How keys that turn with their position can be values as well -> what that means."""
+"""How keys that turn with their position can be values as well -> what that means.
+
+:meta hide-value:
+"""
 
 PlusPosition = Literal["index", "grid", "none"]
 
@@ -465,9 +469,7 @@ def config_from_dict(data: Mapping[str, Any]) -> StackConfig:
         ConfigError: If the kind, or a field, is unknown or missing.
     """
     kind = data.get("kind", ModelConfig.kind)
-    if kind not in _KINDS:
-        raise unknown_name("kind of configuration", kind, _KINDS)
-    return _KINDS[kind].from_dict(data)
+    return look_up("kind of configuration", kind, _KINDS).from_dict(data)
 
 
 def _divisors(n: int) -> list[int]:

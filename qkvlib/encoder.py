@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qkvlib.paper import data_file
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 
 
 class ConvEncoder(nn.Module):
@@ -107,9 +107,7 @@ def load_encoder(name: str) -> ConvEncoder:
         DataNotFoundError: If its file is not there.
         ValueError: If the file is damaged.
     """
-    if name not in ENCODERS:
-        raise unknown_name("encoder", name, ENCODERS)
-    spec = ENCODERS[name]
+    spec = look_up("encoder", name, ENCODERS)
     encoder = ConvEncoder(spec.n_channels, spec.width)
     path = data_file(f"encoders/{name}.safetensors")
     try:

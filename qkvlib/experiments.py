@@ -23,7 +23,7 @@ from qkvlib.analysis import asymmetry, self_attention_share
 from qkvlib.config import ModelConfig, SetConfig, StackConfig, ViTConfig, get_config
 from qkvlib.models import Transformer
 from qkvlib.records import RunRecord, load_records, load_rows, save_records, save_rows
-from qkvlib.sharing import SHARINGS, unknown_name
+from qkvlib.sharing import SHARINGS, look_up
 from qkvlib.sweep import Job, SweepError, read_finished, run_jobs
 from qkvlib.task_maps import measure_task_maps
 from qkvlib.tasks import Task
@@ -850,6 +850,4 @@ def get_experiment(name: str) -> Experiment:
     Raises:
         UnknownNameError: If there is none of that name; the message offers the nearest.
     """
-    if name not in EXPERIMENTS:
-        raise unknown_name("experiment", name, EXPERIMENTS)
-    return EXPERIMENTS[name]
+    return look_up("experiment", name, EXPERIMENTS)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from qkvlib.cache import KVCache
 from qkvlib.models import GPT, Transformer
+from qkvlib.tokenizer import BYTES, Tokenizer
 
 
 class GenerateError(ValueError):
@@ -190,18 +191,19 @@ def generate(
     return Generation(model, prompt, max_new_tokens, temperature, top_k, seed, use_cache)
 
 
-def stream_text(tokens: Iterable[int]) -> Iterator[str]:
-    """Turn byte tokens into text as they come, holding back characters that are not yet whole.
+def stream_text(tokens: Iterable[int], tokenizer: Tokenizer = BYTES) -> Iterator[str]:
+    """Turn tokens into text as they come, holding back characters that are not yet whole.
 
     Args:
-        tokens: Bytes, 0 to 255.
+        tokens: Bytes, 0 to 255, or the tokens of a tokenizer.
+        tokenizer: Whose tokens they are.
 
     Yields:
         Pieces of text; bytes that are not UTF-8 become U+FFFD.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
-        if piece := decoder.decode(bytes([token])):
+        if piece := decoder.decode(tokenizer.token_bytes[token]):
             yield piece
     if rest := decoder.decode(b"", final=True):
         yield rest

@@ -24,7 +24,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
+
+_Entry = TypeVar("_Entry")
 
 Role = Literal["q", "k", "v"]
 
@@ -52,6 +54,22 @@ def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> UnknownNam
     near = difflib.get_close_matches(str(given).lower(), folded, n=1, cutoff=0.3)
     hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return UnknownNameError(f"unknown {kind} {given!r}.{hint} Known names: {', '.join(names)}.")
+
+
+def look_up(kind: str, name: str, table: Mapping[str, _Entry]) -> _Entry:
+    """Return the entry of a table.
+
+    Args:
+        kind: What the name stands for.
+        name: A key of the table.
+        table: Name -> entry.
+
+    Raises:
+        UnknownNameError: If there is none of that name; the message offers the nearest.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from scipy.stats import binomtest
 from qkvlib.experiments import SIX_VARIANTS, VISION, VISION_RECIPES
 from qkvlib.paper import PaperFigure, data_file, paper_figures
 from qkvlib.records import Rows, aggregate, load_records, load_rows
-from qkvlib.sharing import parse_variant, unknown_name
+from qkvlib.sharing import look_up, parse_variant, unknown_name
 from qkvlib.stats import MIN_RUNS, Interval, Verdict, mean_interval, paired_difference
 from qkvlib.tasks.synthetic import TASKS
 from qkvlib.text_table import aligned, markdown
@@ -573,9 +573,8 @@ def result_table(name: str, results: str | PathLike[str] | None = None) -> Resul
         UnknownNameError: If there is no such table; the message offers the nearest.
         FileNotFoundError: If its results are not there; the message says how to make them.
     """
-    if name not in TABLES:
-        raise unknown_name("table", name, TABLES)
-    return TABLES[name](None if results is None else Path(results))
+    make = look_up("table", name, TABLES)
+    return make(None if results is None else Path(results))
 
 
 __all__: Sequence[str] = [

@@ -31,7 +31,7 @@ from qkvlib.checkpoint import CHECKPOINT_FILE, Checkpoint, RunError, RunState, f
 from qkvlib.config import ConfigError
 from qkvlib.models import Transformer, token_loss
 from qkvlib.records import RunRecord, cpu_name, versions
-from qkvlib.tasks import IGNORED, Batch, Task
+from qkvlib.tasks import IGNORED, Batch, KeepsFiles, Task
 from qkvlib.terminal import someone_watches
 
 
@@ -207,6 +207,10 @@ def train(
             if saved.record is not None:
                 saved.record.save(folder)  # in case the run died between its two files
                 return saved.record
+
+    if folder is not None and isinstance(task, KeepsFiles):
+        folder.mkdir(parents=True, exist_ok=True)
+        task.keep(folder)
 
     device = next(model.parameters()).device
     tokens_per_step = config.batch_size * model.n_positions(task.batch(0, 1)[0])

@@ -60,7 +60,7 @@ def test_confusions_show_mistakes_only() -> None:
     assert second.marker.size[0] == pytest.approx(2 * first.marker.size[0])
     assert first.marker.size[0] == pytest.approx(2 * first.marker.size[1], rel=1e-2)
     titles = [a.text for a in figure.layout.annotations]
-    assert titles == ["QKV: 5 mistakes", "Q=K=V: 16 mistakes"]
+    assert titles == ["QKV: 5", "Q=K=V: 16"]
     assert "QKV: 5 mistakes, 4 times cat for eel, 1 times dog for cat" in figure.alt
     assert all(torch.equal(given[name], before[name]) for name in given), "left as they were"
 

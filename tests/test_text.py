@@ -212,7 +212,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
         ({"seq_len": 100}, r"held-out split has 100 bytes.*at least 101"),
         ({"seq_len": 2000}, r"train split has 900 bytes.*at least 2001"),
         ({"seq_len": 101, "held_out": 0.9}, r"train split has 100 bytes"),
-        ({"seq_len": 0}, "at least 1 byte"),
+        ({"seq_len": 0}, "at least 1 token"),
         ({"seq_len": 8, "held_out": 1.0}, "between 0 and 1"),
         ({"seq_len": 8, "eval_windows": 0}, "at least 1 window"),
         ({"seq_len": 8, "files": []}, "empty list"),

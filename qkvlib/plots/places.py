@@ -15,6 +15,7 @@ from qkvlib.plots.vision import GREYS, INK, ink
 _SIGNED: Final = [[0.0, "#0072B2"], [0.5, "#f4f6f9"], [1.0, "#D55E00"]]
 _GAP: Final = 1.4  # cells between two maps side by side
 _TALL: Final = 140  # pixels of a map from top to bottom on a page
+_TALL_TILES: Final = 280  # the same, of a map of maps
 _TEXT: Final = 26  # pixels above it for its name
 _BARE: Final[dict[str, Any]] = {
     "showgrid": False,
@@ -176,9 +177,10 @@ def place_tiles(
     """
     high, wide = grid
     _check(tables, (high * wide, high * wide))
-    tall = round(130 + 660 / max(2, len(tables)))
+    tall = 130 + (_TALL_TILES + _TEXT) * len(tables)
     figure = go.Figure()
-    across = wide * (wide + 1) + 3  # cells from one table to the next
+    cells = high * (high + 1) - 1
+    pitch = cells * (1 + _TEXT / _TALL_TILES)  # one below the other: side by side they are specks
     for k, (name, table) in enumerate(tables.items()):
         # (i row, i column, j row, j column), and between two pictures a cell that is left blank.
         pictures = table.detach().float().view(high, wide, high, wide)
@@ -191,21 +193,21 @@ def place_tiles(
             z.append([None] * len(z[-1]))
         figure.add_heatmap(
             z=z[:-1],
-            x0=k * across,
-            y0=0,
+            x0=0,
+            y0=k * pitch,
             coloraxis="coloraxis",
             hoverongaps=False,
             hovertemplate=f"{name}<br>%{{z}}<extra></extra>",
         )
         figure.add_annotation(
-            x=k * across + (wide * (wide + 1) - 2) / 2, y=-1, text=name, showarrow=False,
+            x=(wide * (wide + 1) - 2) / 2, y=k * pitch - 0.5, text=name, showarrow=False,
             yanchor="bottom", borderpad=1, font={"size": 12},
         )  # fmt: skip
-    figure.update_xaxes(_BARE, showticklabels=False, range=[-0.5, len(tables) * across - 4 - 0.5])
+    figure.update_xaxes(_BARE, showticklabels=False, range=[-0.5, wide * (wide + 1) - 1.5])
     figure.update_yaxes(
         _BARE,
         showticklabels=False,
-        range=[high * (high + 1) - 1.5, -5.5],
+        range=[len(tables) * pitch - (pitch - cells) - 0.5, -0.5 - (pitch - cells)],
         scaleanchor="x",
         constraintoward="top",
     )

@@ -181,12 +181,15 @@ def task_differences(
             marker={"color": GREY, "symbol": "x-thin-open", "size": 9, "line": {"width": 2}},
             hovertemplate="%{x}<extra>the paper's</extra>",
         )
-    figure.add_vline(x=0, line_color=GREY, line_dash="dash", annotation_text=reference_name)
+    figure.add_vline(
+        x=0, line_color=GREY, line_dash="dash", annotation_text=reference_name,
+        annotation_position="top",
+    )  # fmt: skip
     for i in range(1, len(rows)):
         figure.add_hline(y=i - 0.5, line_color=GREY, line_width=0.5)
     figure.update_layout(
         title_text=title,
-        xaxis_title_text=x_title,
+        xaxis_title={"text": x_title, "font": {"size": 14}},
         yaxis={
             "tickvals": list(range(len(rows))),
             "ticktext": list(rows),

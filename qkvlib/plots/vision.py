@@ -24,6 +24,7 @@ _BARE: Final[dict[str, Any]] = {
     "ticks": "",
     "zeroline": False,
 }
+_NUMBERS: Final = 10  # below a row of tokens; on a telephone more would touch
 _BUBBLE: Final = 17  # pixels across of the most frequent kind of mistake
 GREYS: Final = 15  # shades; finer ones are not seen, and a stored notebook stays small
 
@@ -65,6 +66,7 @@ def patch_tokens(image: Tensor, patch_size: int, *, title: str = "", alt: str = 
     tokens = patches(image[None, None], patch_size)[0].view(-1, patch_size, patch_size)
     figure = make_subplots(rows=2, cols=1, row_heights=[0.76, 0.24], vertical_spacing=0.04)
     gap = patch_size / 7
+    every = -(-len(tokens) // _NUMBERS)
     for n, token in enumerate(tokens):
         place = divmod(n, columns)
         corners = [c * (patch_size + gap) for c in place], [0.0, n * (patch_size + gap)]
@@ -74,10 +76,11 @@ def patch_tokens(image: Tensor, patch_size: int, *, title: str = "", alt: str = 
                 hovertemplate=f"token {n}<br>row {place[0]}, column {place[1]} of the patches"
                 "<extra></extra>",
             )  # fmt: skip
-        figure.add_annotation(
-            x=corners[1][1] + (patch_size - 1) / 2, y=patch_size, text=str(n), showarrow=False,
-            yanchor="top", font={"size": 11}, row=2, col=1,
-        )  # fmt: skip
+        if n % every == 0:
+            figure.add_annotation(
+                x=corners[1][1] + (patch_size - 1) / 2, y=patch_size, text=str(n), showarrow=False,
+                yanchor="top", font={"size": 11}, row=2, col=1,
+            )  # fmt: skip
     for row, (down, right) in enumerate(((height // patch_size, columns), (1, len(tokens))), 1):
         # A scale of its own for each part; within it pixels are squares.
         at = {"row": row, "col": 1, "constrain": "domain"}
@@ -127,7 +130,7 @@ def confusions(counts: Mapping[str, Tensor], classes: Sequence[str], *, title: s
     figure = make_subplots(
         rows=rows,
         cols=min(2, len(off)),
-        subplot_titles=[f"{name}: {int(each.sum())} mistakes" for name, each in off.items()],
+        subplot_titles=[f"{name}: {int(each.sum())}" for name, each in off.items()],
         horizontal_spacing=0.1,
         vertical_spacing=0.2 / rows,
     )
@@ -208,32 +211,38 @@ def mistaken_images(
             "width), N at least 1, and N labels and answers."
         )
     n, height, width = images.shape
-    tall, room = 92, 44  # pixels on a page of an image and of the two lines under it
-    unit = height / tall
+    # An image and the two lines under it, in pixels on a page that is wide enough. On a telephone
+    # all shrinks but the lines, and they still fit.
+    tall, room = 68, 52
+    pitch = height * (1 + room / tall)
     figure = go.Figure()
     said = []
     for i, (image, true) in enumerate(zip(images, labels, strict=True)):
         row, column = divmod(i, columns)
-        left, top = column * width * 1.25, row * (tall + room) * unit
+        left, top = column * width * 1.25, row * pitch
         figure.add_heatmap(z=ink(image), x0=left, y0=top, coloraxis="coloraxis", hoverinfo="skip")
         given = ["✓" if each[i] == true else each[i] for each in answers.values()]
         for k, text in enumerate((f"<b>{true}</b>", " ".join(given))):
             figure.add_annotation(
-                x=left + (width - 1) / 2, y=top + (tall + 16 * k) * unit - 0.5, text=text,
+                x=left + (width - 1) / 2, y=top + height - 0.5, yshift=-14 * k, text=text,
                 showarrow=False, yanchor="top", borderpad=1, font={"size": 12},
             )  # fmt: skip
         wrong = [f"{each[i]} by {name}" for name, each in answers.items() if each[i] != true]
         said.append(f"{true} taken for {', '.join(wrong) or 'what it is by all'}")
     rows = -(-n // columns)
-    figure.update_xaxes(**_BARE, range=[-1, (min(columns, n) - 1) * width * 1.25 + width])
-    figure.update_yaxes(**_BARE, range=[rows * (tall + room) * unit, -1])
-    order = f"under each: what it is, then {', '.join(answers)}"
+    across = [-1, (min(columns, n) - 1) * width * 1.25 + width]
+    figure.update_xaxes(**_BARE, constrain="domain", range=across)
+    figure.update_yaxes(
+        **_BARE, constrain="domain", constraintoward="top", scaleanchor="x",
+        range=[rows * pitch, -1],
+    )  # fmt: skip
+    order = f"under each: what it is; then the answers of<br>{', '.join(answers)}"
     figure.update_layout(
         title={"text": title, "subtitle": {"text": order, "font": {"size": 12}}},
         coloraxis={"cmin": 0, "cmax": GREYS, "colorscale": INK, "showscale": False},
-        margin={"l": 4, "r": 4, "t": 76, "b": 4},
+        margin={"l": 4, "r": 4, "t": 92, "b": 4},
     )
-    return finish(figure, alt=f"{n} images. {'; '.join(said)}.", height=80 + rows * (tall + room))
+    return finish(figure, alt=f"{n} images. {'; '.join(said)}.", height=96 + rows * (tall + room))
 
 
 # A fit and an accuracy
@@ -328,10 +337,10 @@ def fit_changes(
     )
     for i in range(1, len(sets)):
         figure.add_hline(y=i - 0.5, line_color=GREY, line_width=0.5)
-    subtitle = f"{unit} above {reference_name}, {interval}"
+    subtitle = f"{unit} above {reference_name},<br>{interval}"
     figure.update_layout(
         title={"text": title, "subtitle": {"text": subtitle, "font": {"size": 12}}},
-        margin={"t": 76},
+        margin={"t": 92},
         legend={"orientation": "v", "y": -64 / (80 * len(sets)), "yanchor": "top"},
     )
     words = [
@@ -343,7 +352,7 @@ def fit_changes(
         f"gap between training and held-out accuracy, left, and of the held-out accuracy, right. "
         f"{'; '.join(words)}."
     )
-    return finish(figure, alt=alt, height=190 + 80 * len(sets) + 24 * len(names))
+    return finish(figure, alt=alt, height=206 + 80 * len(sets) + 24 * len(names))
 
 
 def _said(found: Interval) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
@@ -59,6 +60,15 @@ class Task(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data, ready for JSON; ``sha256`` is always among it."""
+        ...
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A task without whose files a trained model cannot be used."""
+
+    def keep(self, folder: Path) -> None:
+        """Write them into the run's folder."""
         ...
 
 
@@ -128,6 +138,7 @@ def step_generator(seed: int, step: int, *, held_out: bool = False) -> torch.Gen
 __all__ = [
     "IGNORED",
     "Batch",
+    "KeepsFiles",
     "Task",
     "TaskError",
     "TokenTask",

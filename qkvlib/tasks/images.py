@@ -30,7 +30,7 @@ from tqdm import tqdm
 from qkvlib.fetch import Archive
 from qkvlib.local_data import DATA_FOLDER_VARIABLE, alone_in, data_folder
 from qkvlib.paper import data_file
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 from qkvlib.tasks import TaskError
 from qkvlib.terminal import someone_watches
 
@@ -557,9 +557,7 @@ def get_image_source(name: str) -> ImageSource:
     Raises:
         UnknownNameError: If there is no set of that name; the message offers the nearest.
     """
-    if name not in IMAGE_SETS:
-        raise unknown_name("set of images", name, IMAGE_SETS)
-    return IMAGE_SETS[name]
+    return look_up("set of images", name, IMAGE_SETS)
 
 
 @cache

@@ -2,8 +2,8 @@
 
 The default text is the source code of Python's own standard library: it is on every machine that
 can run the course, so there is nothing to download. Any UTF-8 files can take its place, or a text
-that the course knows by name. A token is a byte, so no tokenizer stands between the reader and the
-numbers: bits per byte is the loss divided by ln 2.
+that the course knows by name. By default a token is a byte, so no tokenizer stands between the
+reader and the numbers: bits per byte is the loss divided by ln 2.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import platform
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib.machinery import PathFinder
 from os import PathLike
 from pathlib import Path
@@ -26,8 +26,9 @@ from torch import Tensor
 from qkvlib.config import StackConfig
 from qkvlib.fetch import download
 from qkvlib.local_data import DATA_FOLDER_VARIABLE, alone_in, data_folder
-from qkvlib.sharing import unknown_name
+from qkvlib.sharing import look_up
 from qkvlib.tasks import Batch, TaskError, step_generator, token_misfit
+from qkvlib.tokenizer import BYTES, TOKENIZER_FILE, BPETokenizer, Tokenizer, to_bytes
 
 VOCAB_SIZE: Final = 256
 """Every value of a byte is a token."""
@@ -54,29 +55,30 @@ STANDARD_LIBRARY_SOURCE: Final = "Python standard library"
 """What records call the default text."""
 
 
-def encode(text: str) -> Tensor:
-    """Turn a string into tokens: its UTF-8 bytes.
+def encode(text: str, tokenizer: Tokenizer = BYTES) -> Tensor:
+    """Turn a string into tokens: its UTF-8 bytes, or those of a tokenizer.
 
     Args:
         text: Any string.
+        tokenizer: What turns it into tokens.
 
     Returns:
-        int64 of shape (T,), T the number of bytes.
+        int64 of shape (T,); with bytes, T is their number.
     """
-    return torch.tensor(list(text.encode()), dtype=torch.int64)
+    return tokenizer.encode(text.encode())
 
 
-def decode(tokens: bytes | Iterable[int] | Tensor) -> str:
+def decode(tokens: bytes | Iterable[int] | Tensor, tokenizer: Tokenizer = BYTES) -> str:
     """Turn tokens back into a string.
 
     Args:
-        tokens: Bytes, or whole numbers from 0 to 255.
+        tokens: Bytes, or numbers of tokens.
+        tokenizer: Whose tokens they are.
 
     Returns:
         The string; bytes that are not UTF-8 become U+FFFD, the replacement character.
     """
-    values = tokens.tolist() if isinstance(tokens, Tensor) else tokens
-    return bytes(values).decode(errors="replace")
+    return to_bytes(tokens, tokenizer).decode(errors="replace")
 
 
 def _standard_library_file(name: str) -> Path:
@@ -205,7 +207,10 @@ TEXTS: Final[Mapping[str, TextSource]] = MappingProxyType(
         )
     }
 )
-"""Name -> text; the default text needs none, see :func:`standard_library_text`."""
+"""Name -> text; the default text needs none, see :func:`standard_library_text`.
+
+:meta hide-value:
+"""
 
 
 def get_text_source(name: str) -> TextSource:
@@ -214,9 +219,7 @@ def get_text_source(name: str) -> TextSource:
     Raises:
         UnknownNameError: If there is none of that name; the message offers the nearest.
     """
-    if name not in TEXTS:
-        raise unknown_name("text", name, TEXTS)
-    return TEXTS[name]
+    return look_up("text", name, TEXTS)
 
 
 def fetch_text(
@@ -279,26 +282,39 @@ def read_named_text(name: str, folder: str | PathLike[str] | None = None) -> byt
     return text
 
 
+@lru_cache(maxsize=4)
+def _learned(text: bytes, vocab_size: int) -> BPETokenizer:
+    """Learning takes seconds, and every seed of a comparison needs the same."""
+    return BPETokenizer.train(text, vocab_size)
+
+
 class TextTask:
-    """Next-byte prediction on a text; the last part of the text is held out.
+    """Next-token prediction on a text; the last part of the text is held out.
 
     Args:
-        seq_len: T, bytes of context that the model sees.
+        seq_len: T, tokens of context that the model sees.
         text: A key of :data:`TEXTS`, to be on this machine; by default, and without ``files``, the
             source code of Python's standard library.
         files: UTF-8 files instead, joined in the given order.
         seed: Chooses the training windows.
         held_out: Share of the text, at its end, that is never trained on.
         eval_windows: At most so many windows of the held-out text are evaluated.
+        bpe_vocab_size: Learn so many tokens from the part of the text that is trained on, and
+            predict these; a byte is a token unless told.
+        tokenizer: Take these tokens instead of learning some.
 
     Raises:
         TaskError: If a file cannot be used, or a split is too short for one window.
+        TokenizerError: If tokens cannot be learned.
+
+    Attributes:
+        tokenizer: Turns text into tokens.
+        vocab_size: Number of tokens.
+        bytes_per_token: Bytes that a token stands for, on average over what is evaluated.
     """
 
     name = "text"
-    vocab_size = VOCAB_SIZE
     causal = True
-    bytes_per_token = 1.0
 
     def __init__(
         self,
@@ -309,9 +325,11 @@ class TextTask:
         seed: int = 0,
         held_out: float = 0.1,
         eval_windows: int = 64,
+        bpe_vocab_size: int | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         if seq_len < 1:
-            raise TaskError(f"seq_len={seq_len}: a context needs at least 1 byte.")
+            raise TaskError(f"seq_len={seq_len}: a context needs at least 1 token.")
         if not 0 < held_out < 1:
             raise TaskError(f"held_out={held_out}: give a share between 0 and 1, for example 0.1.")
         if eval_windows < 1:
@@ -320,6 +338,8 @@ class TextTask:
             raise TaskError("files is an empty list. Give at least one file, or None.")
         if text is not None and files is not None:
             raise TaskError(f"text={text!r} and files: give one of them.")
+        if bpe_vocab_size is not None and tokenizer is not None:
+            raise TaskError(f"bpe_vocab_size={bpe_vocab_size} and tokenizer: give one of them.")
         self.seq_len = seq_len
         self.seed = seed
         if files is not None:
@@ -337,17 +357,43 @@ class TextTask:
         self._sha256 = hashlib.sha256(content).hexdigest()
 
         split = len(content) - round(len(content) * held_out)
-        tokens = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        self._train, self._held_out = tokens[:split], tokens[split:]
-        # A window is T inputs and the byte after the last of them.
+        if bpe_vocab_size is not None or tokenizer is not None:
+            split = content.find(b"\n", split) + 1 or len(content)  # in no character's middle
+        if bpe_vocab_size is not None:
+            tokenizer = _learned(content[:split], bpe_vocab_size)
+        self.tokenizer = tokenizer or BYTES
+        self.vocab_size = self.tokenizer.vocab_size
+        self._split_bytes = (split, len(content) - split)
+        self._train, self._held_out = (
+            self._compact(self.tokenizer.encode(part))
+            for part in (content[:split], content[split:])
+        )
+        # A window is T inputs and the token after the last of them.
         for part, name in ((self._train, "train"), (self._held_out, "held-out")):
             if len(part) <= seq_len:
                 raise TaskError(
-                    f"the {name} split has {len(part)} bytes (of a text of {len(content)}), but a "
-                    f"context of {seq_len} needs at least {seq_len + 1}. Give a longer text, or "
-                    "a shorter context (seq_len, --max-seq-len)."
+                    f"the {name} split has {len(part)} {self._unit} (of a text of {len(content)} "
+                    f"bytes), but a context of {seq_len} needs at least {seq_len + 1}. Give a "
+                    "longer text, or a shorter context (seq_len, --max-seq-len)."
                 )
         self._n_eval = min(eval_windows, len(self._held_out) // (seq_len + 1))
+
+    @property
+    def _unit(self) -> str:
+        return "bytes" if self.tokenizer is BYTES else "tokens"
+
+    def _compact(self, tokens: Tensor) -> Tensor:
+        """In as few bytes as hold every token."""
+        return tokens.to(torch.uint8 if self.vocab_size <= VOCAB_SIZE else torch.int32)
+
+    @cached_property
+    def bytes_per_token(self) -> float:
+        """Bytes that a token stands for, on average over what is evaluated."""
+        if self.tokenizer is BYTES:
+            return 1.0
+        sizes = torch.tensor([len(piece) for piece in self.tokenizer.token_bytes])
+        targets = torch.cat([targets.flatten() for _, targets in self.eval_batches(64)])
+        return float(sizes[targets].sum() / len(targets))
 
     def _windows(self, split: Tensor, starts: Tensor) -> Batch:
         windows = split.unfold(0, self.seq_len + 1, 1)[starts].long()  # (B, T + 1)
@@ -365,7 +411,7 @@ class TextTask:
             batch_size: B, number of windows.
 
         Returns:
-            Inputs and next-byte targets, int64 of shape (B, T).
+            Inputs and next-token targets, int64 of shape (B, T).
         """
         generator = step_generator(self.seed, step)
         starts = torch.randint(len(self._train) - self.seq_len, (batch_size,), generator=generator)
@@ -378,12 +424,17 @@ class TextTask:
             batch_size: B, at most so many windows at once.
 
         Yields:
-            Inputs and next-byte targets, int64 of shape (≤ B, T).
+            Inputs and next-token targets, int64 of shape (≤ B, T).
         """
         last = len(self._held_out) - self.seq_len - 1
         starts = torch.arange(self._n_eval) * last // max(self._n_eval - 1, 1)
         for some in torch.split(starts, batch_size):
             yield self._windows(self._held_out, some)
+
+    def keep(self, folder: Path) -> None:
+        """Write the tokenizer into a run's folder; bytes need none."""
+        if isinstance(self.tokenizer, BPETokenizer):
+            self.tokenizer.save(folder / TOKENIZER_FILE)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data, ready for JSON.
@@ -395,14 +446,16 @@ class TextTask:
             "name": self.name,
             "source": self._source,
             "files": self._files,
-            "bytes": len(self._train) + len(self._held_out),
+            "bytes": sum(self._split_bytes),
             "sha256": self._sha256,
-            "train_bytes": len(self._train),
-            "held_out_bytes": len(self._held_out),
+            "train_bytes": self._split_bytes[0],
+            "held_out_bytes": self._split_bytes[1],
             "eval_windows": self._n_eval,
             "seq_len": self.seq_len,
             "seed": self.seed,
         }
         if self._source == STANDARD_LIBRARY_SOURCE:
             description["python"] = platform.python_version()
+        if self.tokenizer is not BYTES:
+            description["tokenizer"] = self.tokenizer.describe()
         return description

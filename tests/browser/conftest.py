@@ -10,6 +10,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from qkvlib.widgets import CourseWidget, bundle_sources, static_html
+
+HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
+
 VENDOR = Path(__file__).with_name("vendor")
 
 ARGUMENTS = [
@@ -87,6 +91,56 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert not errors, f"the page threw: {errors}"
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Widgets</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body {{ margin: 0 }}
+html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
+<script>{before}</script>
+<script defer src="widgets.js"></script><script defer src="host.js"></script>
+</head><body><main><h1>Widgets</h1><h2>One</h2>{body}{after}</main></body></html>
+"""
+
+
+@pytest.fixture
+def widget_page(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with widgets from ``file://``, as the book's are, and wait until they live.
+
+    ``before`` is a script that runs first, ``after`` what stands below the widgets, ``bundle``
+    other JavaScript than the widgets' own, ``listen`` is given the page before it opens. The other
+    keyword arguments are those of ``new_page``.
+    """
+
+    def open_page(
+        *widgets: CourseWidget,
+        before: str = "",
+        after: str = "",
+        bundle: str | None = None,
+        listen: Callable[[Any], object] | None = None,
+        **options: Any,
+    ) -> Any:
+        body = "".join(map(static_html, widgets))
+        files = {
+            "page.html": PAGE.format(before=before, body=body, after=after),
+            "widgets.js": bundle or bundle_sources(),
+            "host.js": HOST.read_text(encoding="utf-8"),
+        }
+        for name, text in files.items():
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        page = new_page(**options)
+        if listen is not None:
+            listen(page)
+        page.goto((tmp_path / "page.html").as_uri())
+        found = "[...document.querySelectorAll('.qkv-widget')]"
+        page.wait_for_function(f"{found}.every(w => w.dataset.state)")
+        if bundle is None:
+            states = page.evaluate(f"{found}.map(w => w.dataset.state)")
+            assert states == ["live"] * len(widgets)
+        return page
+
+    return open_page
 
 
 @pytest.fixture(scope="session")

@@ -8,55 +8,26 @@ from typing import Any
 
 import pytest
 
-from qkvlib.widgets import AttentionLookup, bundle_sources, static_html
+from qkvlib.widgets import AttentionLookup
+
+from widget_pages import put, trait
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "book" / "_static" / "qkv-host.js"
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Lookup</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Lookup</h1>{body}<p style="height: 900px">Below.</p></main></body></html>
-"""
-
 
 @pytest.fixture
-def lookup(
-    tmp_path: Path, new_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
-    """Open a page with a lookup and wait until it lives."""
+def lookup(widget_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Open a page with a lookup, and something below it."""
     monkeypatch.setenv("QKV_STATIC", "1")
 
     def open_page(widget: AttentionLookup | None = None, **options: Any) -> Any:
-        body = static_html(widget or AttentionLookup())
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state=live]")
-        return page
+        below = '<p style="height: 900px">Below.</p>'
+        return widget_page(widget or AttentionLookup(), after=below, **options)
 
     return open_page
-
-
-def state(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
-
-
-def put(page: Any, **changes: Any) -> None:
-    page.evaluate(
-        """(changes) => {
-            const model = document.querySelector('.qkv-widget').qkvModel;
-            for (const [name, value] of Object.entries(changes)) model.set(name, value);
-        }""",
-        changes,
-    )
 
 
 def grip(page: Any, name: str) -> Any:
@@ -110,16 +81,16 @@ def test_the_query_and_the_keys_are_dragged_by_mouse(lookup: Callable[..., Any])
     page = lookup()
     before = answer(page)
     drag(page, "query", -2.0, 1.5)
-    assert state(page, "query") == [-2, 1.5]
+    assert trait(page, "query") == [-2, 1.5]
     assert answer(page) != before
     assert float(row(page, "pickle")[1].split()[0]) > 50
     drag(page, "tonic", -3.0, 3.0)
-    assert state(page, "key_points")[4] == [-3, 3]
+    assert trait(page, "key_points")[4] == [-3, 3]
     assert row(page, "tonic")[0] == "10.5"
     drag(page, "query", 9, 9)
-    assert state(page, "query") == [3.5, 3.5], "it stays within reach"
+    assert trait(page, "query") == [3.5, 3.5], "it stays within reach"
     page.mouse.click(*place_of(page, 1, -2))
-    assert state(page, "query") == [1, -2]
+    assert trait(page, "query") == [1, -2]
 
 
 def test_by_keyboard_alone(lookup: Callable[..., Any]) -> None:
@@ -133,11 +104,11 @@ def test_by_keyboard_alone(lookup: Callable[..., Any]) -> None:
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Shift+ArrowLeft")
-    assert state(page, "query") == [0.4, 2.1]
+    assert trait(page, "query") == [0.4, 2.1]
     assert query.get_attribute("aria-valuetext").startswith("sweet 0.4, sour 2.1; most weight on l")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("ArrowDown")
-    assert state(page, "key_points")[4] == [-2.4, -0.4]
+    assert trait(page, "key_points")[4] == [-2.4, -0.4]
     assert page.evaluate("[scrollY, window.heard]") == [0, None]
     said = page.get_by_role("status").filter(has_text="Most weight on lemon")
     said.wait_for(state="attached")
@@ -146,7 +117,7 @@ def test_by_keyboard_alone(lookup: Callable[..., Any]) -> None:
 def test_the_questions_it_offers(lookup: Callable[..., Any]) -> None:
     page = lookup()
     page.get_by_role("button", name="exact hit").click()
-    assert state(page, "query") == [2.7, 0.7]
+    assert trait(page, "query") == [2.7, 0.7]
     assert row(page, "honey")[1] > "80"
     assert page.get_by_role("button", name="exact hit").get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="between two").click()
@@ -164,7 +135,7 @@ def test_head_dim_matters_only_without_the_scale(lookup: Callable[..., Any]) -> 
     width = page.get_by_role("spinbutton", name="head_dim")
     before = answer(page)
     width.fill("64")
-    assert (answer(page), state(page, "head_dim")) == (before, 64)
+    assert (answer(page), trait(page, "head_dim")) == (before, 64)
     page.get_by_role("radio", name="none").check()
     assert row(page, "lemon")[1] == "98.1 %"
     stuck = page.locator(".stat.warn")
@@ -174,7 +145,7 @@ def test_head_dim_matters_only_without_the_scale(lookup: Callable[..., Any]) -> 
     assert stuck.count() == 0
     width.fill("1")
     assert page.get_by_text("A whole number from 2 to 65,536, please.").is_visible()
-    assert state(page, "head_dim") == 64
+    assert trait(page, "head_dim") == 64
 
 
 def test_the_value_may_be_the_key(lookup: Callable[..., Any]) -> None:
@@ -232,9 +203,9 @@ def test_fingers_drag_the_query_and_scroll_the_page(lookup: Callable[..., Any]) 
     for x in (0.5, 0, -1, -2):
         finger("touchMove", place_of(page, x, 1))
     finger("touchEnd")
-    assert state(page, "query") == [-2, 1]
+    assert trait(page, "query") == [-2, 1]
     assert page.evaluate("scrollY") == 0
-    before = state(page, "query")
+    before = trait(page, "query")
     x, y = place_of(page, 2, -2)
     finger("touchStart", (x, y))
     for step in range(1, 12):
@@ -242,4 +213,4 @@ def test_fingers_drag_the_query_and_scroll_the_page(lookup: Callable[..., Any]) 
         page.wait_for_timeout(16)
     finger("touchEnd")
     page.wait_for_function("scrollY > 50")
-    assert state(page, "query") == before
+    assert trait(page, "query") == before

@@ -9,57 +9,24 @@ from typing import Any
 
 import pytest
 
-from qkvlib.widgets import CacheMeter, bundle_sources, static_html
+from qkvlib.widgets import CacheMeter
+
+from widget_pages import put, trait
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "book" / "_static" / "qkv-host.js"
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Meters</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Meters</h1>{body}</main></body></html>
-"""
-
 
 @pytest.fixture
-def meters(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
-    """Open a page with the given meters, and wait until they live."""
+def meters(widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the given meters, or one."""
 
-    def open_page(*widgets: CacheMeter, bundle: str | None = None, **options: Any) -> Any:
-        body = "".join(map(static_html, widgets or (CacheMeter(),)))
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle or bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_function(
-            "[...document.querySelectorAll('.qkv-widget')].every(w => w.dataset.state)"
-        )
-        return page
+    def open_page(*widgets: CacheMeter, **options: Any) -> Any:
+        return widget_page(*(widgets or (CacheMeter(),)), **options)
 
     return open_page
-
-
-def state(page: Any, name: str, index: int = 0) -> Any:
-    return page.evaluate(
-        "([i, name]) => document.querySelectorAll('.qkv-widget')[i].qkvModel.get(name)",
-        [index, name],
-    )
-
-
-def put(page: Any, index: int = 0, **changes: Any) -> None:
-    page.evaluate(
-        """([i, changes]) => {
-            const model = document.querySelectorAll('.qkv-widget')[i].qkvModel;
-            for (const [name, value] of Object.entries(changes)) model.set(name, value);
-        }""",
-        [index, changes],
-    )
 
 
 def total(page: Any, index: int = 0) -> str:
@@ -83,9 +50,9 @@ def test_mouse_moves_sharing_and_heads(meters: Callable[..., Any]) -> None:
     assert page.get_by_text("not stored: V is K").is_visible()
     radio(page, "KV heads", "1").click()
     assert total(page) == "83.9 MB"
-    assert (state(page, "sharing"), state(page, "n_kv_heads")) == ("Q-K=V", 1)
+    assert (trait(page, "sharing"), trait(page, "n_kv_heads")) == ("Q-K=V", 1)
     page.get_by_role("button", name="1.2B").click()
-    shape = [state(page, name) for name in ("n_layers", "n_heads", "n_kv_heads", "head_dim")]
+    shape = [trait(page, name) for name in ("n_layers", "n_heads", "n_kv_heads", "head_dim")]
     assert shape == [22, 32, 1, 64]
     assert "98.4 % saved" in page.locator(".headline").inner_text()
 
@@ -116,22 +83,22 @@ def test_keyboard_alone(meters: Callable[..., Any]) -> None:
     assert radio(page, "Sharing", "QKV").evaluate("node => node.matches(':focus-visible')")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert state(page, "sharing") == "Q-K=V"
+    assert trait(page, "sharing") == "Q-K=V"
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
-    assert state(page, "n_kv_heads") == 8
+    assert trait(page, "n_kv_heads") == 8
     page.keyboard.press("Tab")
     box = page.get_by_role("spinbutton", name="Context")
     assert box.evaluate("node => node.matches(':focus-visible')")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
-    assert state(page, "tokens") == 65_536
+    assert trait(page, "tokens") == 65_536
     slider = page.get_by_role("slider", name="Context")
     assert slider.get_attribute("aria-valuetext") == "65,536 tokens"
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Control+A")
     page.keyboard.type("1000")
-    assert state(page, "tokens") == 1000
+    assert trait(page, "tokens") == 1000
     assert total(page) == "20.5 MB"
     outline = box.evaluate("node => getComputedStyle(node).outlineStyle")
     assert outline == "solid"
@@ -143,7 +110,7 @@ def test_a_value_out_of_range_is_refused_and_undone(meters: Callable[..., Any]) 
     box.fill("0")
     assert box.get_attribute("aria-invalid") == "true"
     assert page.get_by_text("A whole number from 1 to 128, please.").is_visible()
-    assert state(page, "n_layers") == 20
+    assert trait(page, "n_layers") == 20
     box.press("Tab")
     assert box.input_value() == "20"
     assert box.get_attribute("aria-invalid") == "false"
@@ -160,7 +127,7 @@ def test_q_equals_k_switches_off_fewer_kv_heads(meters: Callable[..., Any]) -> N
     assert "a query head is its own key head" in note.inner_text()
     # The way out frees the query and keeps what is stored; the keyboard does not lose its place.
     note.get_by_role("button", name="Use Q-K=V (Q, K=V)").press("Enter")
-    assert state(page, "sharing") == "Q-K=V"
+    assert trait(page, "sharing") == "Q-K=V"
     assert radio(page, "KV heads", "16").evaluate("node => node.matches(':focus')")
     assert radio(page, "KV heads", "1").is_enabled()
 
@@ -170,7 +137,7 @@ def test_fewer_kv_heads_switch_off_q_equals_k(meters: Callable[..., Any]) -> Non
     assert radio(page, "Sharing", "Q=K-V").is_disabled()
     assert radio(page, "Sharing", "Q=K=V").is_disabled()
     page.get_by_role("button", name="Use 16 KV heads").click()
-    assert state(page, "n_kv_heads") == 16
+    assert trait(page, "n_kv_heads") == 16
     assert radio(page, "Sharing", "Q=K-V").is_enabled()
     assert page.locator(".note:visible").count() == 0
 
@@ -205,7 +172,7 @@ def test_two_meters_do_not_interfere(meters: Callable[..., Any]) -> None:
     page = meters(CacheMeter(), CacheMeter(sharing="Q-K=V", n_kv_heads=1))
     first = page.locator(".qkv-widget").nth(0)
     first.get_by_role("radio", name="Q=K=V").click()
-    assert [state(page, "sharing", i) for i in (0, 1)] == ["Q=K=V", "Q-K=V"]
+    assert [trait(page, "sharing", i) for i in (0, 1)] == ["Q=K=V", "Q-K=V"]
     assert (total(page, 0), total(page, 1)) == ("1.34 GB", "83.9 MB")
     checked = page.locator("input[type=radio]:checked")
     assert checked.count() == 8  # four choices in each
@@ -249,7 +216,7 @@ def test_fingers_find_their_targets(meters: Callable[..., Any]) -> None:
     )
     assert small == []
     radio(page, "KV heads", "8").tap()
-    assert state(page, "n_kv_heads") == 8
+    assert trait(page, "n_kv_heads") == 8
 
 
 def test_the_total_is_announced_once_it_rests(meters: Callable[..., Any]) -> None:
@@ -263,7 +230,7 @@ def test_a_key_press_stays_in_the_meter(meters: Callable[..., Any]) -> None:
     page = meters()
     page.evaluate("document.addEventListener('keydown', () => { window.heard = true })")
     page.get_by_role("slider", name="Users").press("ArrowRight")
-    assert state(page, "batch_size") == 2
+    assert trait(page, "batch_size") == 2
     assert page.evaluate("window.heard") is None
     # JupyterLab listens before the meter can; it leaves marked places alone.
     assert page.locator("[data-lm-suppress-shortcuts=true]").count() == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qkvlib import paper_claims
-from qkvlib.widgets import ClaimRater, bundle_sources, static_html
+from qkvlib.widgets import ClaimRater
 
 pytestmark = pytest.mark.browser
 
@@ -18,16 +18,6 @@ HOST = ROOT / "book" / "_static" / "qkv-host.js"
 CLAIMS = paper_claims()
 IDS = [claim.id for claim in CLAIMS]
 KEY = "qkvlib/00-claims"
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Claims</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script>{before}</script>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Claims</h1>{body}</main></body></html>
-"""
 
 NO_STORE = """Object.defineProperty(window, "localStorage", {
     get() { throw new DOMException("denied", "SecurityError") } });"""
@@ -43,21 +33,11 @@ def wait(page: Any) -> Any:
 
 @pytest.fixture
 def rater(
-    tmp_path: Path, new_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    widget_page: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Any]:
-    """Open a page with a rater and wait until it lives; ``before`` is a script that runs first."""
+    """Open a page with a rater; ``before`` is a script that runs first."""
     monkeypatch.setenv("QKV_CACHE_DIR", str(tmp_path / "journal"))
-
-    def open_page(*, before: str = "", **options: Any) -> Any:
-        page_text = PAGE.format(body=static_html(ClaimRater()), before=before)
-        (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        return wait(page)
-
-    return open_page
+    return lambda **options: widget_page(ClaimRater(), **options)
 
 
 def ratings(page: Any) -> dict[str, int]:

@@ -10,22 +10,13 @@ import pytest
 import torch
 
 from qkvlib import ModelConfig, build_model
-from qkvlib.widgets import DecodeStepper, bundle_sources, static_html
+from qkvlib.widgets import DecodeStepper
 
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
 PROMPT = "for x in "
 STEPS = 12
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Steps</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Steps</h1>{body}</main></body></html>
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +37,19 @@ def recorded() -> dict[str, Any]:
 
 @pytest.fixture
 def stepper(
-    tmp_path: Path,
-    new_page: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    recorded: dict[str, Any],
+    widget_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, recorded: dict[str, Any]
 ) -> Callable[..., Any]:
-    """Open a page with a stepper and wait until it lives."""
+    """Open a page with a stepper; ``page.problems`` is what the console says."""
     monkeypatch.setenv("QKV_STATIC", "1")
 
     def open_page(**options: Any) -> Any:
-        body = static_html(DecodeStepper(**recorded))
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
         problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
+
+        def listen(page: Any) -> None:
+            page.on("console", lambda message: problems.append(message.text))
+
+        page = widget_page(DecodeStepper(**recorded), listen=listen, **options)
         page.problems = problems
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state=live]")
         return page
 
     return open_page

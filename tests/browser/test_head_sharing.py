@@ -10,21 +10,14 @@ from typing import Any
 import pytest
 
 from qkvlib import get_config, load_records, paper
-from qkvlib.widgets import HeadSharing, bundle_sources, static_html
+from qkvlib.widgets import HeadSharing
+
+from widget_pages import put, trait
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "book" / "_static" / "qkv-host.js"
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Heads</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Heads</h1>{body}</main></body></html>
-"""
 
 
 def measured(**state: Any) -> HeadSharing:
@@ -35,34 +28,13 @@ def measured(**state: Any) -> HeadSharing:
 
 
 @pytest.fixture
-def heads(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
-    """Open a page with a widget and wait until it lives."""
+def heads(widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the widget given, or one in a known state."""
 
     def open_page(widget: HeadSharing | None = None, **options: Any) -> Any:
-        body = static_html(widget or HeadSharing(n_kv_heads=4, query_head=6))
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state=live]")
-        return page
+        return widget_page(widget or HeadSharing(n_kv_heads=4, query_head=6), **options)
 
     return open_page
-
-
-def state(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
-
-
-def put(page: Any, **changes: Any) -> None:
-    page.evaluate(
-        """(changes) => {
-            const model = document.querySelector('.qkv-widget').qkvModel;
-            for (const [name, value] of Object.entries(changes)) model.set(name, value);
-        }""",
-        changes,
-    )
 
 
 def lit(page: Any) -> dict[str, list[str]]:
@@ -95,11 +67,11 @@ def test_sliders_move_the_picture_and_the_numbers(heads: Callable[..., Any]) -> 
     assert page.get_by_text("6 // (16 // 4) = 1").is_visible()
     kv = page.get_by_role("slider", name="KV heads")
     kv.press("End")
-    assert state(page, "n_kv_heads") == 16
+    assert trait(page, "n_kv_heads") == 16
     assert lit(page)["kv"] == ["6", "6"]
     assert "nothing saved" in headline(page)
     kv.press("Home")
-    assert state(page, "n_kv_heads") == 1
+    assert trait(page, "n_kv_heads") == 1
     assert kv.get_attribute("aria-valuetext") == "1 KV head for 16 query heads, MQA"
     assert len(lit(page)["near"]) == 15
     text = headline(page)
@@ -115,12 +87,12 @@ def test_a_pointer_lights_a_head_and_a_click_keeps_it(heads: Callable[..., Any])
     page.locator(".q").nth(13).hover()
     assert lit(page)["query"] == ["13"]
     assert lit(page)["kv"] == ["3", "3"]
-    assert state(page, "query_head") == 6
+    assert trait(page, "query_head") == 6
     page.mouse.move(5, 5)
     assert lit(page)["query"] == ["6"]
     page.locator(".q").nth(2).click()
     page.mouse.move(5, 5)
-    assert (state(page, "query_head"), lit(page)["kv"]) == (2, ["0", "0"])
+    assert (trait(page, "query_head"), lit(page)["kv"]) == (2, ["0", "0"])
 
 
 def test_the_key_as_value_takes_v_away(heads: Callable[..., Any]) -> None:
@@ -140,7 +112,7 @@ def test_a_point_in_the_plot_can_be_chosen(heads: Callable[..., Any]) -> None:
     assert marks.count() == 6
     box = marks.nth(5).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert (state(page, "sharing"), state(page, "n_kv_heads")) == ("Q-K=V", 1)
+    assert (trait(page, "sharing"), trait(page, "n_kv_heads")) == ("Q-K=V", 1)
     assert "One seed, so no interval." in page.locator(".words").inner_text()
     page.get_by_text("The points as a table").click()
     cells = page.locator("tr.lit").inner_text().split()
@@ -167,7 +139,7 @@ def test_another_model_brings_its_heads_and_its_intervals(heads: Callable[..., A
     assert re.search(r"Loss \+5\.\d\d % against QKV \(\+", words)
     assert re.search(r"\d\.\d{3} bits per byte \(", words)
     page.get_by_role("radio", name=re.compile("^Paper, 1.2B")).click()
-    assert (state(page, "n_kv_heads"), page.locator(".q").count()) == (32, 32)
+    assert (trait(page, "n_kv_heads"), page.locator(".q").count()) == (32, 32)
     assert page.locator(".plot .whisker").count() == 0
 
 
@@ -182,7 +154,7 @@ def test_keyboard_alone_and_its_keys_stay_in_the_widget(heads: Callable[..., Any
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
-    assert (state(page, "n_kv_heads"), state(page, "query_head")) == (8, 5)
+    assert (trait(page, "n_kv_heads"), trait(page, "query_head")) == (8, 5)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.get_by_role("table").is_visible()
@@ -230,7 +202,7 @@ def test_fingers_find_their_targets(heads: Callable[..., Any]) -> None:
     )
     assert small == []
     page.locator(".q").nth(3).tap()
-    assert state(page, "query_head") == 3
+    assert trait(page, "query_head") == 3
 
 
 def test_without_scripts_the_points_are_there(heads: Callable[..., Any], new_page: Any) -> None:

@@ -9,49 +9,31 @@ from typing import Any
 
 import pytest
 
-from qkvlib.widgets import KeyHull, bundle_sources, static_html
+from qkvlib.widgets import KeyHull
 from qkvlib.widgets.key_hull import NEAR
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "book" / "_static" / "qkv-host.js"
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Hull</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Hull</h1>{body}</main></body></html>
-"""
-
 
 @pytest.fixture
-def hull(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
-    """Open a page with the widget and wait until it lives."""
+def hull(widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the widget given, or a plain one."""
 
     def open_page(widget: KeyHull | None = None, **options: Any) -> Any:
-        body = static_html(widget or KeyHull())
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state=live]")
-        return page
+        return widget_page(widget or KeyHull(), **options)
 
     return open_page
-
-
-def state(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
 
 
 def python(page: Any) -> KeyHull:
     """The widget in Python that has the page's state."""
     names = ("sharing", "key_points", "value_points", "query", "target")
-    return KeyHull(**{name: state(page, name) for name in names})
+    return KeyHull(**{name: trait(page, name) for name in names})
 
 
 def point(page: Any, name: str) -> Any:
@@ -87,7 +69,7 @@ def test_the_walls_hold_under_one_sharing_and_not_under_the_other(hull: Callable
     assert not page.locator(".qkv-widget-fallback").is_visible()
     for x, y in ((0.6, -2.7), (4.0, -4.0), (-3.9, 0.0)):
         drag(page, "Query", x, y)
-        assert state(page, "query") == pytest.approx([x, y], abs=0.05)
+        assert trait(page, "query") == pytest.approx([x, y], abs=0.05)
         assert "inside the hull of the keys" in verdict(page)
         shown = re.search(r"Output \((\S+), (\S+)\)", verdict(page))
         assert shown is not None
@@ -99,7 +81,7 @@ def test_the_walls_hold_under_one_sharing_and_not_under_the_other(hull: Callable
     sharing(page, "QKV").check(force=True)
     drag(page, "Query", 1.0, -4.0)
     drag(page, "Value 4", 0.6, -2.7)
-    assert state(page, "value_points")[3] == pytest.approx([0.6, -2.7], abs=0.05)
+    assert trait(page, "value_points")[3] == pytest.approx([0.6, -2.7], abs=0.05)
     assert python(page).distances["output_star"] < NEAR
     assert "outside the hull of the keys" in verdict(page)
     assert "The output is on the star." in verdict(page)
@@ -111,17 +93,17 @@ def test_keyboard_alone(hull: Callable[..., Any]) -> None:
     query.focus()
     outline = query.evaluate("node => getComputedStyle(node).outlineStyle")
     assert outline == "solid"
-    x, y = state(page, "query")
+    x, y = trait(page, "query")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowUp")
-    assert state(page, "query") == pytest.approx([x + 0.1, y + 0.5])
+    assert trait(page, "query") == pytest.approx([x + 0.1, y + 0.5])
     for _ in range(20):
         page.keyboard.press("Shift+ArrowUp")
-    assert state(page, "query")[1] == 4, "a point stays within reach"
+    assert trait(page, "query")[1] == 4, "a point stays within reach"
     assert query.get_attribute("aria-label") == f"Query at ({x + 0.1:.2f}, 4.00)".replace("-", "−")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
-    assert state(page, "key_points")[0] == pytest.approx([-2.7, -1.2])
+    assert trait(page, "key_points")[0] == pytest.approx([-2.7, -1.2])
     assert page.evaluate("scrollY") == 0
     said = page.get_by_role("status").filter(has_text="inside the hull of the keys")
     said.wait_for(state="attached")
@@ -135,7 +117,7 @@ def test_a_level_query_does_not_hear_the_payload(hull: Callable[..., Any]) -> No
     point(page, "Key and value 4").focus()
     for key in ["Shift+ArrowUp"] * 6 + ["ArrowUp"]:
         page.keyboard.press(key)
-    assert state(page, "key_points")[3] == pytest.approx([3.0, 1.9])
+    assert trait(page, "key_points")[3] == pytest.approx([3.0, 1.9])
     assert page.locator(".bars").get_attribute("aria-label") == before
     assert "The output is on the star." in verdict(page)
     assert page.get_by_role("button", name="Address across").get_attribute("aria-pressed") == "true"
@@ -147,10 +129,10 @@ def test_coordinates_can_be_typed_and_keys_added(hull: Callable[..., Any]) -> No
     page.get_by_label("Key and value 2, x").fill("-3.5")
     page.get_by_label("Query, y").fill("9")  # out of reach: nothing happens, and it comes back
     page.get_by_label("Query, y").blur()
-    assert state(page, "key_points")[1] == [-3.5, 2.3]
-    assert page.get_by_label("Query, y").input_value() == str(state(page, "query")[1])
+    assert trait(page, "key_points")[1] == [-3.5, 2.3]
+    assert page.get_by_label("Query, y").input_value() == str(trait(page, "query")[1])
     page.get_by_role("group", name="How many keys").get_by_role("radio", name="6").check(force=True)
-    assert len(state(page, "key_points")) == len(state(page, "value_points")) == 6
+    assert len(trait(page, "key_points")) == len(trait(page, "value_points")) == 6
     assert point(page, "Key and value 6").is_visible()
     assert page.locator("details tbody tr").count() == 8
     weights = python(page).weights
@@ -197,6 +179,6 @@ def test_a_finger_moves_a_point(hull: Callable[..., Any]) -> None:
     for x, y in ((0.0, -1.0), (-1.0, 0.5)):
         finger("touchMove", place(page, x, y))
     finger("touchEnd")
-    assert state(page, "target") == pytest.approx([-1.0, 0.5], abs=0.05)
+    assert trait(page, "target") == pytest.approx([-1.0, 0.5], abs=0.05)
     assert "a query can reach it" in verdict(page)
     assert page.evaluate("scrollY") == before, "the page stays where it is"

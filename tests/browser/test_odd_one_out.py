@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,20 +13,13 @@ import pytest
 import torch
 
 from qkvlib import Features, ImageSet, SetConfig, SetEncoder, SetTask, build_model
-from qkvlib.widgets import OddOneOut, bundle_sources, static_html
+from qkvlib.widgets import OddOneOut
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Odd</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Odd one out</h1>{body}</main></body></html>
-"""
 
 VARIANTS = ("QKV", "Q=K-V", "(Q=K-V)+", "Q-K=V", "Q=K=V", "(Q=K=V)+")
 
@@ -51,25 +45,9 @@ def widget() -> OddOneOut:
 
 
 @pytest.fixture
-def game(widget: OddOneOut, tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
-    """Open a page with the widget and wait until it lives."""
-
-    def open_page(**options: Any) -> Any:
-        body = static_html(widget)
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state]")
-        assert page.locator(".qkv-widget").get_attribute("data-state") == "live"
-        return page
-
-    return open_page
-
-
-def trait(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
+def game(widget: OddOneOut, widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the widget."""
+    return functools.partial(widget_page, widget)
 
 
 def weights(widget: OddOneOut, name: str, layer: int = 0, head: int = 0) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,13 @@ import pytest
 import torch
 
 from qkvlib import SHARINGS, VisionTask, ViTConfig, build_model
-from qkvlib.widgets import PatchAttention, bundle_sources, static_html
+from qkvlib.widgets import PatchAttention
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Patches</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Patches</h1><h2>One</h2>{body}</main></body></html>
-"""
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +34,9 @@ def widget() -> PatchAttention:
 
 
 @pytest.fixture
-def page(widget: PatchAttention, tmp_path: Path, new_page: Callable[..., Any]) -> Any:
-    """Open a page with the widget and wait until it lives; arguments are the browser's."""
-
-    def open_page(**options: Any) -> Any:
-        (tmp_path / "page.html").write_text(PAGE.format(body=static_html(widget)), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        opened = new_page(**options)
-        opened.goto((tmp_path / "page.html").as_uri())
-        opened.wait_for_selector(".qkv-widget[data-state]")
-        assert opened.locator(".qkv-widget").get_attribute("data-state") == "live"
-        return opened
-
-    return open_page
-
-
-def trait(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
+def page(widget: PatchAttention, widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the widget; arguments are the browser's."""
+    return functools.partial(widget_page, widget)
 
 
 def shades(page: Any, head: int = 0) -> list[float]:

@@ -8,45 +8,27 @@ from typing import Any
 
 import pytest
 
-from qkvlib.widgets import SymmetryMeter, bundle_sources, static_html
+from qkvlib.widgets import SymmetryMeter
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Meter</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Meter</h1>{body}</main></body></html>
-"""
 
 
 @pytest.fixture
-def meter(
-    tmp_path: Path, new_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
-    """Open a page with a meter and wait until it lives; what the console says fails the test."""
+def meter(widget_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Open a page with a meter; what the console says fails the test."""
     monkeypatch.setenv("QKV_STATIC", "1")
 
-    def open_page(state: dict[str, Any] | None = None, **options: Any) -> Any:
-        body = static_html(SymmetryMeter(**(state or {})))
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
+    def listen(page: Any) -> None:
         page.on("console", lambda message: pytest.fail(f"console: {message.text}"))
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state]")
-        assert page.locator(".qkv-widget").get_attribute("data-state") == "live"
-        return page
+
+    def open_page(state: dict[str, Any] | None = None, **options: Any) -> Any:
+        return widget_page(SymmetryMeter(**(state or {})), listen=listen, **options)
 
     return open_page
-
-
-def state_of(page: Any, name: str) -> Any:
-    return page.evaluate("n => document.querySelector('.qkv-widget').qkvModel.get(n)", name)
 
 
 def wishes(page: Any) -> list[str]:
@@ -85,7 +67,7 @@ def test_one_wish_by_dragging_a_key_and_never_both(meter: Callable[..., Any]) ->
     assert page.get_by_text("never both. One wish can be had").is_visible()
     assert page.get_by_role("slider", name="query of A").count() == 0
     drag(page, "key of B", 2.9, 1.1)
-    x, y = state_of(page, "key_points")[1]
+    x, y = trait(page, "key_points")[1]
     assert (x, y) == pytest.approx((2.9, 1.1), abs=0.06)
     assert wishes(page)[0].startswith("✓ A prefers B (yes)")
     assert wishes(page)[1].startswith("○ B prefers A (not yet)")
@@ -93,7 +75,7 @@ def test_one_wish_by_dragging_a_key_and_never_both(meter: Callable[..., Any]) ->
     assert meters(page) == [0.0, 0.0, 0.0]
     assert page.get_by_text("nothing flows").is_visible()
     page.get_by_role("button", name="Start again").click()
-    assert state_of(page, "key_points") == SymmetryMeter().key_points
+    assert trait(page, "key_points") == SymmetryMeter().key_points
 
 
 def test_queries_of_their_own_grant_both_and_flow(meter: Callable[..., Any]) -> None:
@@ -134,10 +116,10 @@ def test_keyboard_moves_what_is_in_focus_and_is_heard(meter: Callable[..., Any])
     key.focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Shift+ArrowLeft")
-    assert state_of(page, "key_points")[0] == [1.2, 0.7]
+    assert trait(page, "key_points")[0] == [1.2, 0.7]
     for _ in range(20):
         page.keyboard.press("Shift+ArrowRight")
-    assert state_of(page, "key_points")[0] == [3.0, 0.7], "the plane ends there"
+    assert trait(page, "key_points")[0] == [3.0, 0.7], "the plane ends there"
     assert page.evaluate("window.heard") is None
     assert page.evaluate("scrollY") == 0
     said = page.get_by_role("status").filter(has_text="B prefers A. Asymmetry 0.00")
@@ -177,7 +159,7 @@ def test_fingers_drag_and_targets_are_large(meter: Callable[..., Any]) -> None:
     for kind, at in (("touchStart", 0), ("touchMove", 20), ("touchMove", 40), ("touchEnd", None)):
         points = [] if at is None else [{"x": x + at, "y": y}]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    assert state_of(page, "key_points")[2][0] > -1.0
+    assert trait(page, "key_points")[2][0] > -1.0
 
 
 def test_without_scripts_the_maps_are_there(meter: Callable[..., Any], new_page: Any) -> None:

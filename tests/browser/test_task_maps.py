@@ -9,37 +9,22 @@ from typing import Any
 import pytest
 
 from qkvlib import load_task_maps
-from qkvlib.widgets import TaskMaps, bundle_sources, static_html
+from qkvlib.widgets import TaskMaps
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Maps</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Maps</h1>{body}</main></body></html>
-"""
-
 
 @pytest.fixture
-def maps(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
-    """Open a page with the widget and wait until it lives; ``state`` is for the widget."""
+def maps(widget_page: Callable[..., Any]) -> Callable[..., Any]:
+    """Open a page with the widget; ``state`` is for the widget."""
 
     def open_page(state: dict[str, Any] | None = None, **options: Any) -> Any:
         chosen = {"task": "SHIFT", "variant": "QKV", "other": "Q=K-V"} | (state or {})
-        body = static_html(TaskMaps(**chosen))
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state]")
-        assert page.locator(".qkv-widget").get_attribute("data-state") == "live"
-        return page
+        return widget_page(TaskMaps(**chosen), **options)
 
     return open_page
 
@@ -49,10 +34,6 @@ def row(page: Any, head: str) -> list[str]:
     cells = page.locator(".row", has=page.locator(".head", has_text=head)).locator(".cell")
     found: list[str] = cells.evaluate_all("all => all.map((cell) => cell.firstChild.textContent)")
     return found
-
-
-def trait(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
 
 
 def stored(task: str, variant: str, n_heads: int = 1) -> Any:
