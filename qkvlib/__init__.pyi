@@ -26,6 +26,13 @@ from .attention import (
     Attention as Attention,
     AttentionMaps as AttentionMaps,
 )
+from .benchmark import (
+    BENCHMARKS as BENCHMARKS,
+    SpeedRow as SpeedRow,
+    SpeedTable as SpeedTable,
+    bench_decode as bench_decode,
+    compare_speed as compare_speed,
+)
 from .cache import (
     KVCache as KVCache,
     LayerCache as LayerCache,

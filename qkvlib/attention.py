@@ -96,7 +96,7 @@ class Attention(nn.Module):
         if return_attention:
             y, maps = _attend_explicitly(q, k, v, addend, causal=self.config.causal)
         else:
-            y, maps = _attend(q, k, v, addend, causal=self.config.causal), None
+            y, maps = attend(q, k, v, addend, causal=self.config.causal), None
         y = self.scheme.output(y, start)
         return self.out_proj(y.transpose(1, 2).flatten(2)), maps
 
@@ -106,7 +106,7 @@ def _causal_mask(t: int, s: int, device: torch.device) -> Tensor:
     return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, addend: Tensor | None, *, causal: bool) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, addend: Tensor | None, *, causal: bool) -> Tensor:
     """Attention by PyTorch's fused kernel.
 
     Args:
@@ -135,7 +135,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, addend: Tensor | None, *, causal: b
 def _attend_explicitly(
     q: Tensor, k: Tensor, v: Tensor, addend: Tensor | None, *, causal: bool
 ) -> tuple[Tensor, AttentionMaps]:
-    """The same attention spelled out, for when the maps are wanted. Shapes as in _attend."""
+    """The same attention spelled out, for when the maps are wanted. Shapes as in attend."""
     (b, h, t, d), g, s = q.shape, k.shape[1], k.shape[2]
     grouped = q.reshape(b, g, h // g, t, d)
     scores = grouped @ k[:, :, None].transpose(-1, -2) * d**-0.5  # (B, G, H/G, T, S)

@@ -456,6 +456,34 @@ def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> Non
 
 
 @main.command()
+@click.argument("name")
+@click.option("--turns", default=7, show_default=True, help="Turns of each pair.")
+@click.option("--threads", type=click.IntRange(min=1), help="PyTorch's threads.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here as well.")
+@_json_option
+def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json: bool) -> None:
+    """Measure speed on this machine, as ratios of two ways that take turns.
+
+    Benchmarks: decode. A few minutes; let nothing else run. Beside transformers, too, if that is
+    installed: pip install "qkvlib[bench]".
+    """
+    # Both before PyTorch is imported: threads stay on their core, and nothing asks the network.
+    os.environ.setdefault("OMP_PROC_BIND", "true")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _set_threads(threads)
+    from qkvlib.benchmark import get_benchmark
+    from qkvlib.records import write_atomically
+
+    found = get_benchmark(name)(turns=turns)
+    if out is not None:
+        write_atomically(out, json.dumps(found.to_dict(), indent=1) + "\n")
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        click.echo(found.to_text())
+
+
+@main.command()
 @click.option(
     "--checkpoint", required=True, type=click.Path(path_type=Path),
     help="Folder of a run, or its .safetensors file.",
