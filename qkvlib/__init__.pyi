@@ -203,13 +203,19 @@ from .sweep import (
     run_jobs as run_jobs,
 )
 from .tables import (
+    EQUAL_PARAMETERS as EQUAL_PARAMETERS,
+    GAP_METRIC as GAP_METRIC,
+    GAP_TREND as GAP_TREND,
     NO_PLACES as NO_PLACES,
     PLUS_TOLD as PLUS_TOLD,
     TABLES as TABLES,
     ResultRow as ResultRow,
     ResultTable as ResultTable,
+    gap_curves as gap_curves,
+    gap_task as gap_task,
     place_task as place_task,
     result_table as result_table,
+    slope_per_doubling as slope_per_doubling,
     synthetic_accuracy as synthetic_accuracy,
 )
 from .task_maps import (

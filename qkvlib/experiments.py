@@ -282,7 +282,9 @@ GAP_MAIN: Final = (96, 128)
 GAP_SHAPES: Final = (GAP_MAIN, (48, 128), (192, 128), (96, 64), (96, 256))
 """Width and context of all of them."""
 
-_GAP_TOKENS_PER_STEP: Final = 2048
+TOKENS_PER_STEP: Final = 2048
+"""Of the runs that show how the gap moves, whatever their context."""
+
 _GAP_EVAL_BYTES: Final = 65_536
 
 
@@ -294,7 +296,7 @@ def _gap() -> list[Job]:
         for variant in GAP_VARIANTS:
             training = TrainConfig(
                 steps=steps,
-                batch_size=_GAP_TOKENS_PER_STEP // context,
+                batch_size=TOKENS_PER_STEP // context,
                 lr=1e-3,
                 min_lr=1e-3,
                 warmup_steps=100,
