@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qkvlib.widgets import RotaryCache, bundle_sources, static_html
+from qkvlib.widgets import RotaryCache
+
+from widget_pages import trait
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
-HOST = ROOT / "book" / "_static" / "qkv-host.js"
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Rotary</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body {{ margin: 0 }}
-html[data-theme="dark"] body {{ background: #121212; color: #eee }}</style>
-<script defer src="widgets.js"></script><script defer src="host.js"></script>
-</head><body><main><h1>Rotary</h1>{body}</main></body></html>
-"""
-
 
 @pytest.fixture
-def rotary(tmp_path: Path, new_page: Callable[..., Any]) -> Callable[..., Any]:
+def rotary(widget_page: Callable[..., Any]) -> Callable[..., Any]:
     """Open a page with the widget and wait until it lives."""
 
     def open_page(widget: RotaryCache | None = None, **options: Any) -> Any:
-        body = static_html(widget or RotaryCache())
-        (tmp_path / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
-        (tmp_path / "widgets.js").write_text(bundle_sources(), encoding="utf-8")
-        (tmp_path / "host.js").write_text(HOST.read_text(encoding="utf-8"), encoding="utf-8")
-        page = new_page(**options)
-        page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".qkv-widget[data-state=live]")
-        return page
+        return widget_page(widget or RotaryCache(), **options)
 
     return open_page
-
-
-def state(page: Any, name: str) -> Any:
-    return page.evaluate("name => document.querySelector('.qkv-widget').qkvModel.get(name)", name)
 
 
 def text(page: Any) -> Any:
@@ -84,7 +62,7 @@ def test_three_outputs_stay_and_one_does_not(rotary: Callable[..., Any]) -> None
     text(page).focus()
     for _ in range(7):
         page.keyboard.press("ArrowRight")
-    assert state(page, "start") == 7
+    assert trait(page, "start") == 7
     moved = RotaryCache(start=7).reading().moved
     assert marks(page) == [f"✗ moved by {moved:.2f}", *["✓ stays"] * 3]
     assert f"moved by {moved:.2f}" in verdict(page)
@@ -93,7 +71,7 @@ def test_three_outputs_stay_and_one_does_not(rotary: Callable[..., Any]) -> None
         scheme(page, title).check(force=True)
         assert "Only distances count" in verdict(page)
     page.get_by_role("button", name="Back to 0").click()
-    assert state(page, "start") == 0
+    assert trait(page, "start") == 0
 
 
 def test_what_is_kept_stands_still_or_turns(rotary: Callable[..., Any]) -> None:
@@ -101,7 +79,7 @@ def test_what_is_kept_stands_still_or_turns(rotary: Callable[..., Any]) -> None:
     kept, compared = faces(page, 1), faces(page, 2)
     text(page).focus()
     page.keyboard.press("End")
-    assert state(page, "start") == 25
+    assert trait(page, "start") == 25
     assert faces(page, 1) == kept, "plain keys know no position"
     assert faces(page, 2) != compared
     assert page.locator(".row.now").count() == 1
@@ -131,13 +109,13 @@ def test_text_and_query_can_be_dragged(rotary: Callable[..., Any]) -> None:
 
     before = page.locator(".bar").all_inner_texts()
     drag(text(page), 6)
-    assert state(page, "start") == 6
+    assert trait(page, "start") == 6
     assert page.locator(".bar").all_inner_texts() == before
     drag(asks(page), 5)
-    assert (state(page, "start"), state(page, "ahead")) == (6, 7)
+    assert (trait(page, "start"), trait(page, "ahead")) == (6, 7)
     assert page.locator(".bar").all_inner_texts() != before
     drag(asks(page), -40)
-    assert state(page, "ahead") == 1
+    assert trait(page, "ahead") == 1
     assert asks(page).get_attribute("aria-valuetext") == "query at position 11, 1 behind the text"
     said = page.get_by_role("status").filter(has_text="relative values, text at position 6")
     said.wait_for(state="attached")
@@ -149,7 +127,7 @@ def test_the_text_moves_by_itself_and_stops(rotary: Callable[..., Any]) -> None:
     page.wait_for_function("document.querySelector('.qkv-widget').qkvModel.get('start') === 25")
     page.get_by_role("button", name="Move along").wait_for()
     page.get_by_role("button", name="Move along").click()
-    assert state(page, "start") == 0
+    assert trait(page, "start") == 0
     page.get_by_role("button", name="Stop").click()
     assert page.get_by_role("button", name="Move along").is_visible()
 
