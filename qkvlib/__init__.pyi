@@ -294,6 +294,7 @@ from .widgets import (
     HeadSharing as HeadSharing,
     KeyHull as KeyHull,
     OddOneOut as OddOneOut,
+    PaddingMeter as PaddingMeter,
     PatchAttention as PatchAttention,
     PlusGrid as PlusGrid,
     RotaryCache as RotaryCache,

@@ -16,6 +16,7 @@ from qkvlib.widgets.decode_stepper import DecodeStepper
 from qkvlib.widgets.head_sharing import HeadSharing
 from qkvlib.widgets.key_hull import KeyHull
 from qkvlib.widgets.odd_one_out import OddOneOut
+from qkvlib.widgets.padding_meter import PaddingMeter
 from qkvlib.widgets.patch_attention import PatchAttention
 from qkvlib.widgets.plus_grid import PlusGrid
 from qkvlib.widgets.rotary_cache import RotaryCache
@@ -31,6 +32,7 @@ __all__ = [
     "HeadSharing",
     "KeyHull",
     "OddOneOut",
+    "PaddingMeter",
     "PatchAttention",
     "PlusGrid",
     "RotaryCache",

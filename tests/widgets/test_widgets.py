@@ -39,6 +39,7 @@ MODULES = [
     "head_sharing",
     "key_hull",
     "odd_one_out",
+    "padding_meter",
     "patch_attention",
     "plus_grid",
     "rotary_cache",
