@@ -11,6 +11,7 @@ from qkvlib.check.heads import grouped, kv_head
 from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
+from qkvlib.check.measuring import bits_per_byte, unpadded_perplexity
 from qkvlib.check.odd import least_alike, shuffle_gap
 from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
@@ -22,6 +23,7 @@ from qkvlib.check.tying import symmetric, tie
 __all__ = [
     "CheckFailed",
     "attention",
+    "bits_per_byte",
     "cache_bytes",
     "decode",
     "grid_codes",
@@ -43,5 +45,6 @@ __all__ = [
     "total_macs",
     "turn",
     "units",
+    "unpadded_perplexity",
     "users",
 ]

@@ -16,6 +16,7 @@ from qkvlib.plots.maps import asymmetry_dots, attention_grid
 from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
+from qkvlib.plots.settings import differences_by_setting
 from qkvlib.plots.tasks import task_differences, task_maps
 from qkvlib.plots.vision import (
     FitChange,
@@ -36,6 +37,7 @@ __all__ = [
     "cache_growth",
     "confusions",
     "cut_images",
+    "differences_by_setting",
     "draws",
     "eigenvalue_plane",
     "finish",
