@@ -83,7 +83,7 @@ const CSS = `
 @container (min-width: 700px) {
   .controls { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .controls fieldset { grid-column: 1 / -1; }
-  .views { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); }
+  .views { grid-template-columns: minmax(0, 5fr) minmax(0, 7fr); }
 }
 .views > div { min-width: 0; display: grid; gap: 20px; align-content: start; }
 
@@ -112,6 +112,7 @@ tbody th { font-weight: 600; }
 tbody th small { font-weight: 400; white-space: nowrap; }
 td b { font-weight: 650; font-size: 15.5px; }
 .bars td { padding: 0 0 9px; }
+.theirs td { white-space: nowrap; }
 .theirs tbody tr + tr > * { border-top: 1px solid var(--line); }
 .track { position: relative; height: 16px; }
 .track i { position: absolute; top: 0; bottom: 0; transition: width .25s ease, left .25s ease; }
@@ -150,7 +151,7 @@ function render({ model, el }) {
   const share = number({
     stops: SHARES.filter((each) => each <= most),
     label: "Share of padding",
-    what: "% of the targets",
+    what: "%",
     limits: [0, most],
     onset: (value) => choose({ pad_to: padToFor(given.lengths, value / 100, given.limits) }),
   });
@@ -206,7 +207,7 @@ function render({ model, el }) {
   const theirs = h(
     "table",
     { class: "theirs", "aria-label": "The paper's figures, read backwards" },
-    head("variant", "printed", "text alone", "gap, printed → text"),
+    head("variant", "printed", "text alone", "gap"),
     h("tbody", {}, ...backwards.map((row) => row.root)),
   );
   const backNote = h("small", {});
@@ -294,7 +295,7 @@ function render({ model, el }) {
       const [printed, undone, gap] = backwards[i].cells;
       printed.textContent = fixed(each.perplexity, 2);
       undone.replaceChildren(h("b", {}, formatPerplexity(each.undone)));
-      gap.textContent = i ? `${formatGap(each.gap)} → ${formatGap(each.undone_gap)}` : "";
+      gap.textContent = i ? `${formatGap(each.gap).slice(0, -2)} → ${formatGap(each.undone_gap)}` : "";
     });
     backNote.textContent = `if ${shareText} of its targets were padding, predicted without loss; its share is not known`;
 

@@ -65,7 +65,7 @@ def test_the_share_sets_the_length_and_reads_the_paper_backwards(
     rows = table(page, "The paper's figures, read backwards")
     assert [row[1] for row in rows] == ["5.11", "5.27", "5.19", "6.41"]
     assert [row[2] for row in rows] == [f"{value:.2f}" for value in widget.undone().values()]
-    assert rows[1][3].startswith("+3.1 % → +6.")
+    assert rows[1][3].startswith("+3.1 → +6.")
     said = page.get_by_role("status").filter(has_text="Padded to")
     said.wait_for(state="attached")
 
