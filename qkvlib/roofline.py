@@ -118,6 +118,17 @@ def get_device(name: str) -> Machine:
     return look_up("device", name, DEVICES)
 
 
+def physical_memory() -> int:
+    """Bytes of memory in this machine.
+
+    Raises:
+        ModuleNotFoundError: Without psutil, which comes with the course.
+    """
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def longest_context(
     config: ModelConfig,
     memory: float,

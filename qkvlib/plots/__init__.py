@@ -16,6 +16,7 @@ from qkvlib.plots.maps import asymmetry_dots, attention_grid
 from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
+from qkvlib.plots.speed import speed_ratios
 from qkvlib.plots.tasks import task_differences, task_maps
 from qkvlib.plots.vision import (
     FitChange,
@@ -52,6 +53,7 @@ __all__ = [
     "place_tiles",
     "round_trips",
     "rounded",
+    "speed_ratios",
     "task_differences",
     "task_maps",
     "time_per_token",
