@@ -12,6 +12,7 @@ from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
 from qkvlib.check.odd import least_alike, shuffle_gap
+from qkvlib.check.pacing import longest_context, tokens_per_second
 from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
 from qkvlib.check.reversing import mirror_keys, stationary
@@ -31,6 +32,7 @@ __all__ = [
     "kept",
     "kv_head",
     "least_alike",
+    "longest_context",
     "map_of",
     "mirror_keys",
     "patches",
@@ -40,6 +42,7 @@ __all__ = [
     "stationary",
     "symmetric",
     "tie",
+    "tokens_per_second",
     "total_macs",
     "turn",
     "units",
