@@ -25,6 +25,7 @@ from .analysis import (
 from .attention import (
     Attention as Attention,
     AttentionMaps as AttentionMaps,
+    attend as attend,
 )
 from .benchmark import (
     BENCHMARKS as BENCHMARKS,

@@ -152,7 +152,7 @@ class SpeedTable:
         return f"{self.cpu}, threads: {self.threads}"
 
 
-def _cells(row: SpeedRow) -> tuple[str, ...]:
+def _cells(row: SpeedRow) -> tuple[str, str, str, str, str]:
     return (
         f"{row.tokens:,}",
         f"{row.ratio:.2f}",

@@ -27,7 +27,9 @@ def speed_ratios(table: SpeedTable, *, title: str = "") -> Figure:
     if not table.rows:
         raise ValueError("the table has no rows: there is nothing to draw.")
     figure = go.Figure()
-    place, ticks, words = 0, [], []
+    place = 0.0
+    ticks: list[tuple[float, str]] = []
+    words: list[str] = []
     for case, rows in table.by_case().items():
         figure.add_annotation(
             x=0, xref="paper", y=place, text=f"<b>{case.replace(', ', ',<br>', 1)}</b>",

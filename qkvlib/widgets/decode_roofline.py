@@ -129,7 +129,11 @@ class DecodeRoofline(CourseWidget):
     @traitlets.validate("model", "sharing", "n_kv_heads")
     def _check_variant(self, proposal: dict[str, Any]) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
-        proposed = {"model": self.model, "sharing": self.sharing, "n_kv_heads": self.n_kv_heads}
+        proposed: dict[str, Any] = {
+            "model": self.model,
+            "sharing": self.sharing,
+            "n_kv_heads": self.n_kv_heads,
+        }
         proposed[name] = value
         if proposed["model"] not in CONFIGS:
             raise traitlets.TraitError(str(unknown_name("model", proposed["model"], CONFIGS)))
