@@ -16,7 +16,7 @@ from qkvlib.plots.maps import asymmetry_dots, attention_grid
 from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
-from qkvlib.plots.speed import speed_ratios
+from qkvlib.plots.speed import speed_ratios, time_by_bytes
 from qkvlib.plots.tasks import task_differences, task_maps
 from qkvlib.plots.vision import (
     FitChange,
@@ -56,6 +56,7 @@ __all__ = [
     "speed_ratios",
     "task_differences",
     "task_maps",
+    "time_by_bytes",
     "time_per_token",
     "width_panels",
 ]

@@ -178,7 +178,7 @@ const CSS = `
 .plot .part { width: 12px; height: 12px; margin: -6px; transform: rotate(45deg); box-shadow: 0 0 0 1.5px var(--bg);
   z-index: 1; }
 .plot .part.w { background: var(--w); margin-top: -24px; } .plot .part.c { background: var(--c); margin-top: 12px; }
-.plot .side { font-size: 12.5px; color: var(--muted); line-height: 1.2; bottom: 6px; white-space: nowrap; }
+.plot .side { font-size: 12.5px; color: var(--muted); line-height: 1.2; top: 3px; white-space: nowrap; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 12px; font-size: 13px; color: var(--muted); margin-top: 6px; }
 .key { display: inline-flex; align-items: center; gap: 6px; }
 .key i { width: 11px; height: 11px; display: inline-block; }
@@ -239,8 +239,8 @@ function chart() {
   const plot = h("div", { class: "plot" }, svg);
   const yticks = h("div", { class: "yticks ticks" });
   const xticks = h("div", { class: "xticks ticks" });
-  const left = h("span", { class: "side" }, "waits for bytes");
-  const right = h("span", { class: "side" }, "for arithmetic");
+  const left = h("span", { class: "side", style: "left:6px" }, "waits for bytes");
+  const right = h("span", { class: "side", style: "right:4px" }, "for arithmetic");
   const dot = h("i", { class: "mark" });
   const parts = { w: h("i", { class: "part w" }), c: h("i", { class: "part c" }) };
   const ghosts = [];
@@ -278,8 +278,6 @@ function chart() {
         h("line", { class: "drop", x1: ridge, x2: ridge, y1: at(machine.peak), y2: 100 }),
         h("polyline", { points: `0,${y(LEFT)} ${ridge},${at(machine.peak)} 100,${at(machine.peak)}` }),
       );
-      left.style.right = `calc(${100 - ridge}% + 8px)`;
-      right.style.left = `calc(${ridge}% + 8px)`;
       while (ghosts.length < others.length) {
         ghosts.push(h("i", { class: "ghost" }));
         plot.insertBefore(ghosts[ghosts.length - 1], parts.w);
