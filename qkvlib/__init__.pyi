@@ -25,6 +25,7 @@ from .analysis import (
 from .attention import (
     Attention as Attention,
     AttentionMaps as AttentionMaps,
+    attend as attend,
 )
 from .benchmark import (
     BENCHMARKS as BENCHMARKS,
@@ -33,6 +34,7 @@ from .benchmark import (
     bench_decode as bench_decode,
     bench_train as bench_train,
     compare_speed as compare_speed,
+    take_turns as take_turns,
 )
 from .cache import (
     KVCache as KVCache,
@@ -170,6 +172,13 @@ from .records import (
     save_rows as save_rows,
     versions as versions,
 )
+from .roofline import (
+    DEVICES as DEVICES,
+    Machine as Machine,
+    get_device as get_device,
+    longest_context as longest_context,
+    physical_memory as physical_memory,
+)
 from .rotary import (
     KeyValueScheme as KeyValueScheme,
     RelativeValues as RelativeValues,
@@ -290,6 +299,7 @@ from .widgets import (
     CacheMeter as CacheMeter,
     ClaimRater as ClaimRater,
     CourseWidget as CourseWidget,
+    DecodeRoofline as DecodeRoofline,
     DecodeStepper as DecodeStepper,
     HeadSharing as HeadSharing,
     KeyHull as KeyHull,

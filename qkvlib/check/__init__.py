@@ -13,6 +13,7 @@ from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
 from qkvlib.check.measuring import bits_per_byte, unpadded_perplexity
 from qkvlib.check.odd import least_alike, shuffle_gap
+from qkvlib.check.pacing import longest_context, tokens_per_second
 from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
 from qkvlib.check.reversing import mirror_keys, stationary
@@ -33,6 +34,7 @@ __all__ = [
     "kept",
     "kv_head",
     "least_alike",
+    "longest_context",
     "map_of",
     "mirror_keys",
     "patches",
@@ -42,6 +44,7 @@ __all__ = [
     "stationary",
     "symmetric",
     "tie",
+    "tokens_per_second",
     "total_macs",
     "turn",
     "units",

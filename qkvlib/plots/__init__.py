@@ -17,6 +17,7 @@ from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
 from qkvlib.plots.settings import differences_by_setting
+from qkvlib.plots.speed import speed_ratios, time_by_bytes
 from qkvlib.plots.tasks import task_differences, task_maps
 from qkvlib.plots.vision import (
     FitChange,
@@ -54,8 +55,10 @@ __all__ = [
     "place_tiles",
     "round_trips",
     "rounded",
+    "speed_ratios",
     "task_differences",
     "task_maps",
+    "time_by_bytes",
     "time_per_token",
     "width_panels",
 ]

@@ -12,6 +12,7 @@ from qkvlib.widgets.attention_lookup import AttentionLookup
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
 from qkvlib.widgets.claim_rater import ClaimRater
+from qkvlib.widgets.decode_roofline import DecodeRoofline
 from qkvlib.widgets.decode_stepper import DecodeStepper
 from qkvlib.widgets.head_sharing import HeadSharing
 from qkvlib.widgets.key_hull import KeyHull
@@ -28,6 +29,7 @@ __all__ = [
     "CacheMeter",
     "ClaimRater",
     "CourseWidget",
+    "DecodeRoofline",
     "DecodeStepper",
     "HeadSharing",
     "KeyHull",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import anywidget
+import traitlets
 from IPython import get_ipython
 from IPython.display import display
 
@@ -33,6 +34,15 @@ def module_source(name: str) -> str:
     """
     parts = [_HERE / "_shared.js", _HERE / f"{name}.js"]
     return "\n".join(path.read_text(encoding="utf-8") for path in parts)
+
+
+class Whole(traitlets.Int[int, int]):
+    """A whole number; traitlets alone would let ``True`` pass for 1."""
+
+    def validate(self, obj: Any, value: Any) -> int:
+        if isinstance(value, bool):
+            self.error(obj, value)
+        return super().validate(obj, value)
 
 
 class CourseWidget(anywidget.AnyWidget):
