@@ -35,6 +35,7 @@ MODULES = [
     "attention_lookup",
     "cache_meter",
     "claim_rater",
+    "curve_sketch",
     "decode_stepper",
     "head_sharing",
     "key_hull",
