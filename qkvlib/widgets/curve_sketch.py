@@ -56,7 +56,7 @@ class MeasuredCurve:
 def _room(curve: MeasuredCurve) -> float:
     """Upper end of the axis, at least twice what was measured, so that it gives little away."""
     most = 2 * max(abs(end) for each in curve.y for end in (each.low, each.high))
-    power = 10 ** math.floor(math.log10(most or 1.0))
+    power: float = 10.0 ** math.floor(math.log10(most or 1.0))
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= most)
 
 
