@@ -11,6 +11,7 @@ from qkvlib.check.heads import grouped, kv_head
 from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
+from qkvlib.check.moving import pairs, slope
 from qkvlib.check.odd import least_alike, shuffle_gap
 from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
@@ -33,10 +34,12 @@ __all__ = [
     "least_alike",
     "map_of",
     "mirror_keys",
+    "pairs",
     "patches",
     "rebuild",
     "recall",
     "shuffle_gap",
+    "slope",
     "stationary",
     "symmetric",
     "tie",
