@@ -17,7 +17,7 @@ def by_sums(points: Any) -> float:
     x, y = [math.log2(size) for size in points], list(points.values())
     mx, my = sum(x) / len(x), sum(y) / len(y)
     over = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True))
-    return over / sum((a - mx) ** 2 for a in x)
+    return float(over / sum((a - mx) ** 2 for a in x))
 
 
 def by_scipy(points: Any) -> float:

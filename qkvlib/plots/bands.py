@@ -113,6 +113,7 @@ def interval_bands(
         raise ValueError(f"a size of {min(sizes):g} has no place on a logarithmic axis.")
     figure = go.Figure()
     figure.add_hline(y=0, line_color=GREY, line_dash="dash", annotation_text=reference_name)
+    shown = ticks or {size: f"{size:g}" for size in sorted(next(iter(series.values())))}
     drawn: list[str] = []
     words = []
     for name, points in series.items():
@@ -125,11 +126,10 @@ def interval_bands(
         for trace in _traces(label(name), look, x, *columns):
             figure.add_scatter(**trace)
         said = [
-            f"{signed(mean)} ({signed(low)} to {signed(high)}) at {(ticks or {}).get(size, f'{size:g}')}"
+            f"{signed(mean)} ({signed(low)} to {signed(high)}) at {shown.get(size, f'{size:g}')}"
             for size, low, mean, high in zip(x, *columns, strict=True)
         ]
         words.append(f"{name}: {', '.join(said)}")
-    shown = ticks or {size: f"{size:g}" for size in sorted(next(iter(series.values())))}
     figure.update_layout(
         title={"text": title, "subtitle": {"text": f"band: {interval}", "font": {"size": 12}}},
         xaxis={
