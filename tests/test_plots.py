@@ -10,7 +10,7 @@ import torch
 
 from qkvlib import SHARINGS, get_config, plots
 from qkvlib.paper import paper_claims, paper_figures
-from qkvlib.plots.base import style
+from qkvlib.plots.base import signed, style
 from qkvlib.records import RunRecord
 
 
@@ -172,3 +172,9 @@ def test_printed_changes_follow_from_printed_perplexities() -> None:
                 low = 100 * ((perplexity - half) / (base + half) - 1)
                 high = 100 * ((perplexity + half) / (base - half) - 1)
                 assert low - 10 * half <= each.value <= high + 10 * half, key
+
+
+def test_differences_have_a_sign_and_no_dust() -> None:
+    assert signed(0.01234) == "+0.0123"
+    assert signed(-3.7e-15) == signed(0.0) == "+0"
+    assert signed(-1.256, 2) == "-1.3"

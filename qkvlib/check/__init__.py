@@ -12,6 +12,7 @@ from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
 from qkvlib.check.measuring import bits_per_byte, unpadded_perplexity
+from qkvlib.check.moving import pairs, slope
 from qkvlib.check.odd import least_alike, shuffle_gap
 from qkvlib.check.pacing import longest_context, tokens_per_second
 from qkvlib.check.placing import grid_codes, height
@@ -37,10 +38,12 @@ __all__ = [
     "longest_context",
     "map_of",
     "mirror_keys",
+    "pairs",
     "patches",
     "rebuild",
     "recall",
     "shuffle_gap",
+    "slope",
     "stationary",
     "symmetric",
     "tie",

@@ -6,7 +6,7 @@ is never alone: each sharing also has its own marker and dash. Numbers are round
 significant digits, so that a stored notebook stays small.
 """
 
-from qkvlib.plots.bands import draws
+from qkvlib.plots.bands import draws, interval_bands
 from qkvlib.plots.base import COLOURS, GREY, Figure, finish, label, rounded
 from qkvlib.plots.comparison import Measured, intervals
 from qkvlib.plots.curves import cache_growth, lines, loss_curves
@@ -43,6 +43,7 @@ __all__ = [
     "eigenvalue_plane",
     "finish",
     "fit_changes",
+    "interval_bands",
     "intervals",
     "label",
     "lines",

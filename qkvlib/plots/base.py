@@ -119,6 +119,11 @@ def rounded(value: Any, digits: int = 4) -> Any:
     return value
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Write a difference with its sign; what only rounding has left of zero is zero."""
+    return f"{round(value, 9) + 0.0:+.{digits}g}"
+
+
 def label(name: str, *, line_break: bool = False) -> str:
     """Write a variant in both forms: ``Q-K=V (Q, K=V)``."""
     try:

@@ -8,7 +8,7 @@ from typing import Final
 import plotly.graph_objects as go
 from torch import Tensor
 
-from qkvlib.plots.base import GREY, Figure, finish, label, rounded, style
+from qkvlib.plots.base import GREY, Figure, finish, label, rounded, signed, style
 from qkvlib.plots.comparison import Measured
 
 _GAP: Final = 3  # cells between two maps side by side
@@ -202,7 +202,9 @@ def task_differences(
     )
     words = [
         f"{task}: "
-        + ", ".join(f"{r.name} {r.value:+.3g} ({r.low:+.3g} to {r.high:+.3g})" for r in some)
+        + ", ".join(
+            f"{r.name} {signed(r.value)} ({signed(r.low)} to {signed(r.high)})" for r in some
+        )
         for task, some in rows.items()
     ]
     alt = f"Dots with error bars ({interval}): {x_title}. {'; '.join(words)}."

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from qkvlib.models import patches
-from qkvlib.plots.base import GREY, Figure, finish, label, rounded, style
+from qkvlib.plots.base import GREY, Figure, finish, label, rounded, signed, style
 from qkvlib.stats import Interval
 
 INK: Final = [[0.0, "#f4f6f9"], [1.0, "#1c2530"]]
@@ -356,4 +356,4 @@ def fit_changes(
 
 
 def _said(found: Interval) -> str:
-    return f"{found.mean:+.2g} ({found.low:+.2g} to {found.high:+.2g})"
+    return f"{signed(found.mean, 2)} ({signed(found.low, 2)} to {signed(found.high, 2)})"

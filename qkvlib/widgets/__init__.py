@@ -12,6 +12,7 @@ from qkvlib.widgets.attention_lookup import AttentionLookup
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
 from qkvlib.widgets.claim_rater import ClaimRater
+from qkvlib.widgets.curve_sketch import CurveSketch, MeasuredCurve
 from qkvlib.widgets.decode_roofline import DecodeRoofline
 from qkvlib.widgets.decode_stepper import DecodeStepper
 from qkvlib.widgets.head_sharing import HeadSharing
@@ -29,10 +30,12 @@ __all__ = [
     "CacheMeter",
     "ClaimRater",
     "CourseWidget",
+    "CurveSketch",
     "DecodeRoofline",
     "DecodeStepper",
     "HeadSharing",
     "KeyHull",
+    "MeasuredCurve",
     "OddOneOut",
     "PaddingMeter",
     "PatchAttention",

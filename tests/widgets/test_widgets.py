@@ -36,6 +36,7 @@ MODULES = [
     "cache_meter",
     "claim_rater",
     "decode_roofline",
+    "curve_sketch",
     "decode_stepper",
     "head_sharing",
     "key_hull",
