@@ -275,6 +275,7 @@ def _padding() -> list[Job]:
 
 
 GAP_VARIANTS: Final = ("QKV", "Q-K=V", "MQA", "Q-MQA", "Q=K=V")
+"""The variants whose gap to QKV is followed over tokens, width and context."""
 
 GAP_MAIN: Final = (96, 128)
 """Width and context of the models that are trained longest."""

@@ -314,8 +314,10 @@ def _language(results: Path | None) -> ResultTable:
 # How the gap moves
 
 GAP_METRIC: Final = "loss above QKV, %"
+"""Name of the gap in table ``gap``."""
 
 GAP_TREND: Final = "change of that gap with each doubling, points"
+"""Name of its trend there."""
 
 _FROM_TOKENS: Final = 1_000_000  # a trend is fitted from here on, when the first steps are over
 

@@ -21,7 +21,8 @@ from qkvlib import (
 
 from strategies import configs
 
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+# A norm over four channels that are nearly alike enlarges rounding; float64 shows what is exact.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
 PRECISIONS = st.sampled_from(list(TOLERANCE))
 
 

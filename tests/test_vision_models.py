@@ -70,15 +70,17 @@ def test_a_vit_answers_once_for_each_image(variant: str, position: str, pool: st
 def test_a_vit_without_positions_does_not_know_where_a_patch_was() -> None:
     model = build_model(IMAGE.replace(position="none"), seed=0)
     stir(model)
-    images = torch.randn(2, 3, 12, 12)
+    model.double()
+    images = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     swapped = images.clone()
     swapped[..., 0:4, 0:4], swapped[..., 8:12, 4:8] = (
         images[..., 8:12, 4:8],
         images[..., 0:4, 0:4],
     )
-    torch.testing.assert_close(model(images), model(swapped), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(images), model(swapped), atol=1e-10, rtol=0)
     knows = build_model(IMAGE.replace(position="sinusoidal_2d"), seed=0)
     stir(knows)
+    images, swapped = images.float(), swapped.float()
     assert not torch.allclose(knows(images), knows(swapped), atol=1e-3)
 
 
@@ -176,10 +178,11 @@ def test_a_set_encoder_follows_its_elements_unless_plus_tells_their_places(
 def test_plus_without_places_keeps_a_set_a_set(variant: str) -> None:
     model = build_model(SET.replace(variant=variant, plus_position="none"), seed=1)
     stir(model)
-    elements = torch.randn(2, 10, 7)
+    elements = torch.randn(2, 10, 7, dtype=torch.float64)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    model.double()
     torch.testing.assert_close(
-        model(elements[:, order]), model(elements)[:, order], atol=1e-5, rtol=1e-4
+        model(elements[:, order]), model(elements)[:, order], atol=1e-10, rtol=0
     )
 
 
