@@ -263,8 +263,9 @@ DECODE_SHAPE: Final = ModelConfig(
 _CACHE_BYTES: Final = (1 << 28, 1 << 30)  # at least and at most so many, where there are layers
 
 
-def _n_layers(config: ModelConfig, tokens: int) -> int:
+def _n_layers(variant: str, tokens: int) -> int:
     """So many that no cache stays in the processor from one turn of it to the next."""
+    config = DECODE_SHAPE.replace(variant=variant)
     layer_bytes = cache_bytes(config, tokens, dtype=torch.float32) // config.n_layers
     least, most = (-(-limit // layer_bytes) for limit in _CACHE_BYTES)
     return min(most, max(config.n_layers, least))
@@ -307,17 +308,14 @@ def _by_repeating(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _attention_rows(sizes: Iterable[int], turns: int) -> Iterator[SpeedRow]:
     for tokens in sizes:
-        smaller = DECODE_SHAPE.replace(variant="Q-K=V")
-        n_layers = _n_layers(smaller, tokens)  # the same work on both sides
+        n_layers = _n_layers("Q-K=V", tokens)  # the smaller cache; the same work on both sides
         plain, tied = (_layers(name, tokens, n_layers) for name in ("QKV", "Q-K=V"))
         yield compare_speed(
             "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours),
             turns=turns,
         )  # fmt: skip
         for variant in ("GQA-8", "MQA"):
-            layers = _layers(
-                variant, tokens, _n_layers(DECODE_SHAPE.replace(variant=variant), tokens)
-            )
+            layers = _layers(variant, tokens, _n_layers(variant, tokens))
             for name, other in (("enable_gqa", _by_enable_gqa), ("repeating", _by_repeating)):
                 yield compare_speed(
                     f"attention, {variant} folded against {name}",
@@ -468,7 +466,7 @@ def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
         room = len(prompt) + new_tokens
         config = config.replace(max_seq_len=room)
         ours = build_model(config, seed=0).eval()
-        theirs = GPT2LMHeadModel(
+        theirs: Any = GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=config.vocab_size,
                 n_positions=room,
@@ -481,7 +479,7 @@ def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
             )
         )
         theirs.eval()
-        their_cache = DynamicCache(config=theirs.config)
+        their_cache: Any = DynamicCache(config=theirs.config)
 
         def run_ours(model: Any = ours) -> list[int]:
             return list(generate(model, prompt, new_tokens, temperature=0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -68,6 +69,28 @@ def number(value: Any, shown: str) -> float:
             f"Your function returns {type(value).__name__} for {shown}; a number is expected."
         )
     return float(value)
+
+
+def as_tensor(
+    value: Any,
+    shown: str,
+    shape: tuple[int, ...],
+    axes: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The answer as a tensor of the shape that is expected; ``axes`` says what that stands for."""
+    try:
+        found = torch.as_tensor(value).detach().to(dtype)
+    except (TypeError, ValueError, RuntimeError):
+        raise CheckFailed(
+            f"For {shown} your function returns {type(value).__name__}; a tensor is expected."
+        ) from None
+    if tuple(found.shape) != shape:
+        raise CheckFailed(
+            f"For {shown} the result has shape {tuple(found.shape)}; expected {shape}: {axes}."
+        )
+    return found
 
 
 def close(a: float, b: float) -> bool:

@@ -8,26 +8,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from qkvlib.check.base import CheckFailed, call
+from qkvlib.check.base import CheckFailed, as_tensor, call
 from qkvlib.position import sinusoid, sinusoid_2d
 
 Code = Callable[[int, int, int], Tensor]
 
 _GRIDS: Final = ((2, 3, 8), (7, 7, 64), (4, 4, 6), (3, 5, 7))  # rows, columns, dim; not all square
-
-
-def _as_tensor(answer: Any, shown: str, shape: tuple[int, ...], axes: str) -> Tensor:
-    try:
-        found = torch.as_tensor(answer).detach().float()
-    except (TypeError, ValueError, RuntimeError):
-        raise CheckFailed(
-            f"For {shown} your function returns {type(answer).__name__}; a tensor is expected."
-        ) from None
-    if tuple(found.shape) != shape:
-        raise CheckFailed(
-            f"For {shown} the result has shape {tuple(found.shape)}; expected {shape}: {axes}."
-        )
-    return found
 
 
 # The table of rows and columns
@@ -144,7 +130,7 @@ def grid_codes(fn: Callable[[int, int, int], Any]) -> None:
     for shown, (rows, columns, dim) in zip(cases, _GRIDS, strict=True):
         answer = call(fn, shown, rows, columns, dim)
         axes = "a row of numbers for each place, dim of them"
-        got.append(_as_tensor(answer, shown, (rows * columns, dim), axes))
+        got.append(as_tensor(answer, shown, (rows * columns, dim), axes))
     wrong = [i for i, g in enumerate(got) if not torch.allclose(g, wanted[i], atol=1e-5)]
     if not wrong:
         print(
@@ -238,7 +224,7 @@ def height(fn: Callable[[Tensor], Any]) -> None:
         axes = "one number for each place that is looked at"
         if tuple(getattr(answer, "shape", ())) == (6, 6):
             axes += ". A table with a row for each i is not one picture"
-        got.append(_as_tensor(answer, shown, (6,), axes))
+        got.append(as_tensor(answer, shown, (6,), axes))
     wrong = [
         i for i, (_, t) in enumerate(cases) if not torch.allclose(got[i], _height(t), atol=1e-5)
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from qkvlib.check.base import CheckFailed, call
+from qkvlib.check.base import CheckFailed, as_tensor, call
 
 Turn = Callable[[Tensor, Tensor, float], Tensor]
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -16,22 +17,11 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 _TOLERANCE: Final = 1e-4
 
 
+_as_double = functools.partial(as_tensor, dtype=torch.float64)
+
+
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=_TOLERANCE)
-
-
-def _as_tensor(answer: Any, shown: str, shape: tuple[int, ...], axes: str) -> Tensor:
-    try:
-        found = torch.as_tensor(answer).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        raise CheckFailed(
-            f"For {shown} your function returns {type(answer).__name__}; a tensor is expected."
-        ) from None
-    if tuple(found.shape) != shape:
-        raise CheckFailed(
-            f"For {shown} the result has shape {tuple(found.shape)}; expected {shape}: {axes}."
-        )
-    return found
 
 
 # Turning
@@ -213,7 +203,7 @@ def turn(fn: Callable[[Tensor, Tensor, float], Any]) -> None:
     cases = _turn_cases()
     for shown, x, positions, base in cases:
         answer = call(fn, shown, x.clone(), positions.clone(), base)
-        got = _as_tensor(answer, shown, tuple(x.shape), "as x, for only directions change")
+        got = _as_double(answer, shown, tuple(x.shape), "as x, for only directions change")
         wanted = _turn(x, positions, base)
         if _same(got, wanted):
             continue
@@ -345,8 +335,8 @@ def rebuild(fn: Callable[[Tensor, Tensor, Tensor, Tensor], Any]) -> None:
                 "expected, a matrix and an offset: return matrix, offset."
             )
         d = len(b_k)
-        matrix = _as_tensor(answer[0], f"{shown}, the matrix", (d, d), "from k to v")
-        offset = _as_tensor(answer[1], f"{shown}, the offset", (d,), "one number for each of v")
+        matrix = _as_double(answer[0], f"{shown}, the matrix", (d, d), "from k to v")
+        offset = _as_double(answer[1], f"{shown}, the offset", (d,), "one number for each of v")
         wanted, wanted_offset = _rebuild(w_k, b_k, w_v, b_v)
         if not _same(matrix, wanted):
             _raise_first(f"{shown}, the matrix", matrix, _MATRIX_MISTAKES, w_k, w_v)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import traitlets
 
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 
 REACH: Final = 3.5
 """Largest coordinate of a key or a query, either way."""
@@ -295,6 +295,5 @@ class AttentionLookup(CourseWidget):
         return (
             f"<table><caption>A query among keys</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>{lines}"
-            "<p>Query and keys can be dragged where scripts run: on the course's site, or by "
-            "running this cell in a notebook.</p>"
+            + where_it_lives("Query and keys can be dragged")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -120,6 +121,42 @@ class CourseWidget(anywidget.AnyWidget):
     def fallback_html(self) -> str:
         """Return HTML that says the same where no script runs."""
         return f"<p>{html.escape(self.describe())}</p>"
+
+
+def facts_text(title: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Write what a widget shows as lines of plain text, under a title.
+
+    Args:
+        title: What the widget is about.
+        facts: Labels and values, in order.
+    """
+    return "\n".join([title, *(f"  {label}: {value}" for label, value in facts)])
+
+
+def facts_html(title: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Write the same as a table.
+
+    Args:
+        title: What the widget is about.
+        facts: Labels and values, in order.
+    """
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
+        for label, value in facts
+    )
+    return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def where_it_lives(what: str) -> str:
+    """Say where a widget is more than what is written in its place.
+
+    Args:
+        what: What can be done there, for example ``"The points can be moved"``.
+    """
+    return (
+        f"<p>{html.escape(what)} where scripts run: on the course's site, or by running this cell "
+        "in a notebook.</p>"
+    )
 
 
 def static_html(widget: CourseWidget) -> str:

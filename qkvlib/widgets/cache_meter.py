@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, Final
 
 import traitlets
@@ -17,7 +16,14 @@ from qkvlib.accounting import (
 )
 from qkvlib.config import CONFIGS, ConfigError, ModelConfig
 from qkvlib.sharing import SHARINGS, parse_sharing, unknown_name
-from qkvlib.widgets.base import CourseWidget, Whole, module_source
+from qkvlib.widgets.base import (
+    CourseWidget,
+    Whole,
+    facts_html,
+    facts_text,
+    module_source,
+    where_it_lives,
+)
 
 LIMITS: Final[dict[str, tuple[int, int]]] = {
     "n_layers": (1, 128),
@@ -248,16 +254,9 @@ class CacheMeter(CourseWidget):
 
     def describe(self) -> str:
         """Return the meter's reading as lines of plain text."""
-        return "\n".join(["KV cache", *(f"  {label}: {value}" for label, value in self._facts())])
+        return facts_text("KV cache", self._facts())
 
     def fallback_html(self) -> str:
         """Return the meter's reading as a table."""
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
-            for label, value in self._facts()
-        )
-        return (
-            f"<table><caption>KV cache</caption><tbody>{rows}</tbody></table>"
-            "<p>The values can be moved where scripts run: on the course's site, or "
-            "by running this cell in a notebook.</p>"
-        )
+        table = facts_html("KV cache", self._facts())
+        return table + where_it_lives("The values can be moved")

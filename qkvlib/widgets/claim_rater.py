@@ -15,7 +15,7 @@ import traitlets
 from qkvlib import journal
 from qkvlib.paper import paper_claims
 from qkvlib.sharing import unknown_name
-from qkvlib.widgets.base import CourseWidget, is_static, module_source
+from qkvlib.widgets.base import CourseWidget, is_static, module_source, where_it_lives
 
 JOURNAL_KEY: Final = "00-claims"
 """Where the ratings stand in the journal: ``journal.recall(JOURNAL_KEY)`` gives id -> rating."""
@@ -123,7 +123,5 @@ class ClaimRater(CourseWidget):
         items = "".join(f"<li>{html.escape(claim['text'])}</li>" for claim in self.claims)
         return (
             f"<p>Rate each claim from 0 (surely false) to {_HIGHEST} (surely true).</p>"
-            f"<ol>{items}</ol>"
-            "<p>The claims can be rated where scripts run: on the course's site, or by running "
-            "this cell in a notebook.</p>"
+            f"<ol>{items}</ol>" + where_it_lives("The claims can be rated")
         )

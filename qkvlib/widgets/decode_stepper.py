@@ -17,7 +17,7 @@ from qkvlib.models import GPT
 from qkvlib.passes import PassCost, pass_cost
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks.text import VOCAB_SIZE, encode
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 
 LONGEST: Final = 48
 """Most positions that the two lanes have room for: the prompt and every token but the last."""
@@ -181,8 +181,7 @@ class DecodeStepper(CourseWidget):
         return (
             f"<table><caption>{about} <code>{html.escape(''.join(self.prompt))}</code></caption>"
             f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-            "<p>The steps can be walked through where scripts run: on the course's site, or "
-            "by running this cell in a notebook.</p>"
+            + where_it_lives("The steps can be walked through")
         )
 
 

@@ -15,7 +15,7 @@ from qkvlib.paper import paper_figures
 from qkvlib.records import RunRecord, aggregate
 from qkvlib.sharing import SHARINGS, Variant, parse_sharing, parse_variant, unknown_name
 from qkvlib.stats import mean_interval, paired_difference, undominated
-from qkvlib.widgets.base import CourseWidget, Whole, module_source
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 MOST_HEADS: Final = 64
 """Query heads that the picture has room for."""
@@ -340,8 +340,6 @@ class HeadSharing(CourseWidget):
             "<thead><tr><th>variant</th><th>bytes per token</th><th>against QKV</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
-        return (
-            f"<p>{html.escape(sentence)}</p>{table if rows else ''}"
-            "<p>The heads can be moved where scripts run: on the course's site, or "
-            "by running this cell in a notebook.</p>"
+        return f"<p>{html.escape(sentence)}</p>{table if rows else ''}" + where_it_lives(
+            "The heads can be moved"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,7 +10,7 @@ import traitlets
 
 from qkvlib.hull import Point, planar_distance, planar_hull
 from qkvlib.sharing import SHARINGS, parse_sharing
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, facts_html, facts_text, module_source, where_it_lives
 
 REACH: Final = 4.0
 """Largest coordinate of a point, either way."""
@@ -234,17 +233,9 @@ class KeyHull(CourseWidget):
 
     def describe(self) -> str:
         """Return the points, the weights and where the output lies, as lines of plain text."""
-        lines = [f"  {label}: {value}" for label, value in self._facts()]
-        return "\n".join(["Output and the hull of the keys", *lines])
+        return facts_text("Output and the hull of the keys", self._facts())
 
     def fallback_html(self) -> str:
         """Return the same as a table."""
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
-            for label, value in self._facts()
-        )
-        return (
-            f"<table><caption>Output and the hull of the keys</caption><tbody>{rows}</tbody>"
-            "</table><p>The points can be moved where scripts run: on the course's site, or by "
-            "running this cell in a notebook.</p>"
-        )
+        table = facts_html("Output and the hull of the keys", self._facts())
+        return table + where_it_lives("The points can be moved")

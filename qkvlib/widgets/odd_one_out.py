@@ -15,7 +15,7 @@ from qkvlib.models import SetEncoder
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks.anomaly import SetTask
 from qkvlib.training import evaluate
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 
 NO_PICK: Final = -1
 """Stands in ``picks`` for a round that was not played yet, and in ``focus`` for no image."""
@@ -217,9 +217,7 @@ class OddOneOut(CourseWidget):
         return (
             f"<table><caption>The image that each model picks, of {self.set_size}</caption>"
             f'<thead><tr><th scope="col">round</th><th scope="col">odd one</th>{head}</tr></thead>'
-            f"<tbody>{''.join(rows)}</tbody></table>"
-            "<p>The game can be played where scripts run: on the course's site, or by running "
-            "this cell in a notebook.</p>"
+            f"<tbody>{''.join(rows)}</tbody></table>" + where_it_lives("The game can be played")
         )
 
 

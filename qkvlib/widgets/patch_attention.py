@@ -15,7 +15,7 @@ from qkvlib.config import ViTConfig
 from qkvlib.models import Transformer
 from qkvlib.sharing import parse_variant, unknown_name
 from qkvlib.tasks.vision import VisionTask
-from qkvlib.widgets.base import CourseWidget, Whole, module_source
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 _FINEST: Final = 255  # a weight of one, and a pixel that is all ink
 _DIRECTIONS: Final = ("out", "in")
@@ -216,6 +216,5 @@ class PatchAttention(CourseWidget):
             "<table><caption>What each image is (and its place among the held-out ones), and what "
             "the models say</caption>"
             f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-            "<p>Images and maps can be looked at where scripts run: on the course's site, or by "
-            "running this cell in a notebook.</p>"
+            + where_it_lives("Images and maps can be looked at")
         )

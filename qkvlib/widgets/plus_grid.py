@@ -17,7 +17,7 @@ from qkvlib.flow import split_asymmetry
 from qkvlib.models import Block, Transformer, build_model
 from qkvlib.sharing import unknown_name
 from qkvlib.tasks.vision import VisionTask
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 from qkvlib.widgets.patch_attention import pack
 
 PARTS: Final = {"gain": "a factor g", "a": "a term a(i)", "b": "a term b(j)"}
@@ -333,6 +333,5 @@ class PlusGrid(CourseWidget):
             '<th scope="col">told</th><th scope="col">g</th><th scope="col">b most at</th>'
             '<th scope="col">b least at</th></tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table>"
-            "<p>Patches can be chosen and parts left out where scripts run: on the course's site, "
-            "or by running this cell in a notebook.</p>"
+            + where_it_lives("Patches can be chosen and parts left out")
         )

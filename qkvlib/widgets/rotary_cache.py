@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from qkvlib.config import ModelConfig
 from qkvlib.rotary import KeyValueScheme, RelativeValues, Rotary, key_value_scheme
 from qkvlib.sharing import unknown_name
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, facts_html, facts_text, module_source, where_it_lives
 
 TURNED_KEYS: Final = "turned_keys"
 """The mistake, by name: turned keys serve as values, and nothing turns them back."""
@@ -308,17 +307,9 @@ class RotaryCache(CourseWidget):
 
     def describe(self) -> str:
         """Return the scheme, the places, what is kept and what moves, as lines of plain text."""
-        lines = [f"  {label}: {value}" for label, value in self._facts()]
-        return "\n".join(["Keys that turn, and what is taken of them", *lines])
+        return facts_text("Keys that turn, and what is taken of them", self._facts())
 
     def fallback_html(self) -> str:
         """Return the same as a table."""
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
-            for label, value in self._facts()
-        )
-        return (
-            "<table><caption>Keys that turn, and what is taken of them</caption>"
-            f"<tbody>{rows}</tbody></table><p>The text can be moved where scripts run: on the "
-            "course's site, or by running this cell in a notebook.</p>"
-        )
+        table = facts_html("Keys that turn, and what is taken of them", self._facts())
+        return table + where_it_lives("The text can be moved")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import traitlets
 
 from qkvlib.sharing import SHARINGS, UnknownNameError, Variant, parse_variant, unknown_name
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 
 REACH: Final = 3.0
 """Largest coordinate of a key or a query, either way."""
@@ -312,7 +312,4 @@ class SymmetryMeter(CourseWidget):
                 f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
             )
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in self._facts())
-        return (
-            f"{tables}{lines}<p>Keys can be dragged where scripts run: on the course's site, or by "
-            "running this cell in a notebook.</p>"
-        )
+        return tables + lines + where_it_lives("Keys can be dragged")

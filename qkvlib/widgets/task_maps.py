@@ -13,7 +13,7 @@ from qkvlib.task_maps import TaskMap, load_task_maps, pack_map
 from qkvlib.tasks import IGNORED
 from qkvlib.tasks.handmade import LOOKS_BY, ideal_map
 from qkvlib.tasks.synthetic import N_DIGITS
-from qkvlib.widgets.base import CourseWidget, Whole, module_source
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 _RULES: Final = {
     "REVERSE": "The last digit first.",
@@ -214,6 +214,5 @@ class TaskMaps(CourseWidget):
             f"<table><caption>Accuracy on held-out lists, {self._heads()}: mean over seeds"
             "</caption>"
             f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-            "<p>Lists, answers and maps can be looked at where scripts run: on the course's site, "
-            "or by running this cell in a notebook.</p>"
+            + where_it_lives("Lists, answers and maps can be looked at")
         )

@@ -11,7 +11,7 @@ import pytest
 
 from qkvlib.widgets import CacheMeter
 
-from widget_pages import put, trait
+from widget_pages import fits, in_both_themes, put, trait
 
 pytestmark = pytest.mark.browser
 
@@ -184,16 +184,8 @@ def test_it_fits_and_passes_axe(
     meters: Callable[..., Any], axe: Callable[..., list[str]], width: int, sharing: str
 ) -> None:
     page = meters(CacheMeter(sharing=sharing, batch_size=64), width=width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".meter *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".meter[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
 
 
 def test_it_follows_the_system_where_the_page_has_no_wish(meters: Callable[..., Any]) -> None:

@@ -11,6 +11,8 @@ import pytest
 from qkvlib import paper_claims
 from qkvlib.widgets import ClaimRater
 
+from widget_pages import fits, in_both_themes
+
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
@@ -274,16 +276,8 @@ def test_it_fits_and_passes_axe(
     page = rater(width=width)
     for index, rating in enumerate(("0", "50", "100")):
         slider(page, index).fill(rating)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".rater *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".rater[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
 
 
 def test_fingers_rate_and_scrolling_does_not(rater: Callable[..., Any]) -> None:

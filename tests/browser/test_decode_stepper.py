@@ -12,6 +12,8 @@ import torch
 from qkvlib import ModelConfig, build_model
 from qkvlib.widgets import DecodeStepper
 
+from widget_pages import fits, in_both_themes
+
 pytestmark = pytest.mark.browser
 
 HOST = Path(__file__).parents[2] / "book" / "_static" / "qkv-host.js"
@@ -197,16 +199,8 @@ def test_it_fits_and_passes_axe(
     for passes, sharing in (("0", "QKV"), (str(STEPS), "Q-K=V")):
         page.get_by_role("radio", name=sharing, exact=False).first.check()
         page.get_by_role("slider").fill(passes)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        wide = page.locator(".stepper *:not(.quiet)").evaluate_all(
-            "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-            ".map((n) => n.outerHTML.slice(0, 80))"
-        )
-        assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".stepper[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+        fits(page, width)
+    in_both_themes(page, axe)
     if touch:
         small = page.locator(".stepper :is(button, input[type=range], .face)").evaluate_all(
             "nodes => nodes.map((n) => n.getBoundingClientRect())"

@@ -12,7 +12,7 @@ import pytest
 from qkvlib import get_config, load_records, paper
 from qkvlib.widgets import HeadSharing
 
-from widget_pages import put, trait
+from widget_pages import fits, in_both_themes, put, trait
 
 pytestmark = pytest.mark.browser
 
@@ -181,17 +181,8 @@ def test_it_fits_and_passes_axe(
     page.get_by_text("The points as a table").click()
     for model in ("Measured here", "Paper, 1.2B"):
         page.get_by_role("radio", name=re.compile(f"^{re.escape(model)}")).click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        wide = page.locator(".sharing *:not(.quiet)").evaluate_all(
-            "nodes => nodes.filter((n) => !n.closest('.scroll')"
-            " && n.getBoundingClientRect().right > innerWidth + 0.5)"
-            ".map((n) => n.outerHTML.slice(0, 80))"
-        )
-        assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".sharing[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+        fits(page, width, beside=".quiet, .scroll")
+    in_both_themes(page, axe)
 
 
 def test_fingers_find_their_targets(heads: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from qkvlib.widgets import KeyHull
 from qkvlib.widgets.key_hull import NEAR
 
-from widget_pages import trait
+from widget_pages import fits, in_both_themes, trait
 
 pytestmark = pytest.mark.browser
 
@@ -147,16 +147,8 @@ def test_it_fits_and_passes_axe(
 ) -> None:
     page = hull(KeyHull(sharing="QKV"), width=width, has_touch=True, is_mobile=width < 400)
     page.get_by_text("Coordinates and weights").click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".hull *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".hull[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
     small = page.locator(".hull button, .hull summary, .hull input[type=number]").evaluate_all(
         "nodes => nodes.map((n) => n.getBoundingClientRect()).filter((b) => b.height < 44).length"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from qkvlib.widgets import RotaryCache
 
-from widget_pages import trait
+from widget_pages import fits, in_both_themes, trait
 
 pytestmark = pytest.mark.browser
 
@@ -138,16 +138,8 @@ def test_it_fits_and_passes_axe(
 ) -> None:
     widget = RotaryCache(scheme="two_tensors", start=9)
     page = rotary(widget, width=width, has_touch=True, is_mobile=width < 400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".rc *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".rc[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
     small = page.locator(".rc button, .rc .grip, .rc .face").evaluate_all(
         "nodes => nodes.map((n) => n.getBoundingClientRect()).filter((b) => b.height < 44).length"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from qkvlib.widgets import SymmetryMeter
 
-from widget_pages import trait
+from widget_pages import fits, in_both_themes, trait
 
 pytestmark = pytest.mark.browser
 
@@ -132,16 +132,8 @@ def test_it_fits_and_passes_axe(
 ) -> None:
     six = [[1.7, 0.6], [0.7, 1.5], [-1.4, 0.9], [0.3, -1.6], [2.5, -2.0], [-2.4, -1.5]]
     page = meter({"variant": variant, "key_points": six}, width=width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".symmetry *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".symmetry[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
 
 
 def test_fingers_drag_and_targets_are_large(meter: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ import traitlets
 from qkvlib.widgets import AttentionLookup, base, static_html
 
 from in_node import find_node
+from widget_pages import refuses
 
 HERE = Path(__file__).parent
 
@@ -164,13 +165,7 @@ def test_own_keys_bring_names_and_values() -> None:
 def test_what_cannot_be_is_refused_and_nothing_changes(
     change: dict[str, Any], words: list[str]
 ) -> None:
-    widget = AttentionLookup()
-    before = widget.state()
-    with pytest.raises(traitlets.TraitError) as caught:
-        widget.update(**change)
-    for word in words:
-        assert word in str(caught.value)
-    assert widget.state() == before
+    refuses(AttentionLookup(), change, words)
 
 
 def test_a_misspelt_field_is_named() -> None:

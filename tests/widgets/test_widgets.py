@@ -29,6 +29,7 @@ from qkvlib.widgets import (
 )
 
 from in_node import find_node
+from widget_pages import refuses
 
 HERE = Path(__file__).parent
 MODULES = [
@@ -196,13 +197,7 @@ def test_query_heads_alone_mean_mha() -> None:
 def test_what_cannot_be_is_refused_and_nothing_changes(
     change: dict[str, Any], words: list[str]
 ) -> None:
-    meter = CacheMeter()
-    before = meter.state()
-    with pytest.raises(traitlets.TraitError) as caught:
-        meter.update(**change)
-    for word in words:
-        assert word in str(caught.value)
-    assert meter.state() == before
+    refuses(CacheMeter(), change, words)
 
 
 def test_a_constructor_refuses_the_same() -> None:
