@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from qkvlib.check.base import CheckFailed, Mistake, call, close, compare_numbers, explain, number
+from qkvlib.check.base import Mistake, call, close, compare_numbers, explain, not_yet, number
 
 _Case = tuple[float, float]
 
@@ -24,8 +24,7 @@ def _judge(
     if all(close(g, w) for g, w in zip(got, wanted, strict=True)):
         return
     found = explain(got, cases, mistakes)
-    first = compare_numbers(got, wanted, shown, unit)
-    raise CheckFailed(first if found is None else f"{found[0].upper()}{found[1:]}. {first}")
+    raise not_yet(found, compare_numbers(got, wanted, shown, unit))
 
 
 # Bits per byte

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from qkvlib.check.base import CheckFailed, Mistake, call, close, compare_numbers, explain, number
+from qkvlib.check.base import (
+    CheckFailed,
+    Mistake,
+    call,
+    close,
+    compare_numbers,
+    explain,
+    not_yet,
+    number,
+)
 
 _SpeedCase = tuple[float, float, int, float]
 _ContextCase = tuple[float, float, float, float, float]
-
-
-def _said(found: str | None, first: str) -> CheckFailed:
-    return CheckFailed(first if found is None else f"{found[0].upper()}{found[1:]}. {first}")
 
 
 # Tokens per second
@@ -81,7 +86,7 @@ def tokens_per_second(fn: Callable[[float, float, int, float], Any]) -> None:
         print(f"Correct in {len(cases)} cases.")
         return
     found = explain(got, cases, _SPEED_MISTAKES)
-    raise _said(found, compare_numbers(got, wanted, shown, "tokens per second"))
+    raise not_yet(found, compare_numbers(got, wanted, shown, "tokens per second"))
 
 
 # The longest context
@@ -173,4 +178,4 @@ def longest_context(fn: Callable[[float, float, float, float, float], Any]) -> N
     found = explain(rounded, cases, _CONTEXT_MISTAKES)
     # Whoever also lets the last cases go negative should hear of the greater mistake first.
     found = found or explain(rounded[:4], cases[:4], _CONTEXT_MISTAKES)
-    raise _said(found, compare_numbers(got, wanted, shown, "tokens"))
+    raise not_yet(found, compare_numbers(got, wanted, shown, "tokens"))

@@ -13,7 +13,7 @@ import traitlets
 
 from qkvlib.plots.base import rounded, style
 from qkvlib.stats import Interval
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
 
 _LEAST_POINTS: Final = 3
 _DIGITS: Final = 4
@@ -217,6 +217,5 @@ class CurveSketch(CourseWidget):
         )
         return (
             f"<details><summary>What was measured: {html.escape(self.unit)}</summary>"
-            f"<table><tbody>{rows}</tbody></table></details><p>A line can be drawn where scripts "
-            "run: on the course's site, or by running this cell in a notebook.</p>"
-        )
+            f"<table><tbody>{rows}</tbody></table></details>"
+        ) + where_it_lives("A line can be drawn")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, Final
 
 import torch
@@ -13,7 +12,14 @@ from qkvlib.config import CONFIGS, ConfigError, ModelConfig, get_config
 from qkvlib.passes import PassCost, pass_cost
 from qkvlib.roofline import DEVICES, Machine, longest_context
 from qkvlib.sharing import SHARINGS, Variant, parse_sharing, unknown_name
-from qkvlib.widgets.base import CourseWidget, Whole, module_source
+from qkvlib.widgets.base import (
+    CourseWidget,
+    Whole,
+    facts_html,
+    facts_text,
+    module_source,
+    where_it_lives,
+)
 
 THIS: Final = "this"
 """Key of the machine that the widget is given, beside those of :data:`~qkvlib.DEVICES`."""
@@ -213,17 +219,9 @@ class DecodeRoofline(CourseWidget):
 
     def describe(self) -> str:
         """Return the step, its limits and what fits, as lines of plain text."""
-        lines = [f"  {label}: {value}" for label, value in self._facts()]
-        return "\n".join(["One decode step on its roofline", *lines])
+        return facts_text("One decode step on its roofline", self._facts())
 
     def fallback_html(self) -> str:
         """Return the same as a table."""
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
-            for label, value in self._facts()
-        )
-        return (
-            f"<table><caption>One decode step on its roofline</caption><tbody>{rows}</tbody>"
-            "</table><p>The values can be moved where scripts run: on the course's site, or "
-            "by running this cell in a notebook.</p>"
-        )
+        table = facts_html("One decode step on its roofline", self._facts())
+        return table + where_it_lives("The values can be moved")

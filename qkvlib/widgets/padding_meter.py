@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,7 +10,14 @@ import traitlets
 
 from qkvlib.paper import paper_figures
 from qkvlib.sharing import parse_variant
-from qkvlib.widgets.base import CourseWidget, module_source
+from qkvlib.widgets.base import (
+    CourseWidget,
+    Whole,
+    facts_html,
+    facts_text,
+    module_source,
+    where_it_lives,
+)
 
 PAD_TO: Final = (16, 2048)
 """Shortest and longest length to which the meter pads."""
@@ -21,15 +27,6 @@ ROWS: Final = 14
 
 _OPENING: Final = 60  # characters of a paragraph in the picture
 _PRINTED: Final = ("QKV", "Q-K=V", "MQA", "Q=K=V")
-
-
-class _Whole(traitlets.Int[int, int]):
-    """A whole number; traitlets alone would let ``True`` pass for 1."""
-
-    def validate(self, obj: Any, value: Any) -> int:
-        if isinstance(value, bool):
-            self.error(obj, value)
-        return super().validate(obj, value)
 
 
 def _paragraph_row(paragraph: bytes) -> dict[str, Any]:
@@ -78,7 +75,7 @@ class PaddingMeter(CourseWidget):
     name = "padding_meter"
     _esm = module_source("padding_meter")
 
-    pad_to = _Whole(128).tag(sync=True)
+    pad_to = Whole(128).tag(sync=True)
     scored = traitlets.Bool(True).tag(sync=True)
 
     # What the view must know. Constants, sent once.
@@ -184,17 +181,9 @@ class PaddingMeter(CourseWidget):
 
     def describe(self) -> str:
         """Return the meter's reading as lines of plain text."""
-        lines = [f"  {label}: {value}" for label, value in self._facts()]
-        return "\n".join(["What padding does to a perplexity", *lines])
+        return facts_text("What padding does to a perplexity", self._facts())
 
     def fallback_html(self) -> str:
         """Return the meter's reading as a table."""
-        rows = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th><td>{html.escape(value)}</td></tr>'
-            for label, value in self._facts()
-        )
-        return (
-            "<table><caption>What padding does to a perplexity</caption>"
-            f"<tbody>{rows}</tbody></table><p>The length can be moved where scripts run: on the "
-            "course's site, or by running this cell in a notebook.</p>"
-        )
+        table = facts_html("What padding does to a perplexity", self._facts())
+        return table + where_it_lives("The length can be moved")

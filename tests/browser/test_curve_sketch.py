@@ -11,7 +11,7 @@ import pytest
 from qkvlib import Interval
 from qkvlib.widgets import CurveSketch, MeasuredCurve
 
-from widget_pages import put, trait
+from widget_pages import fits, in_both_themes, put, trait
 
 pytestmark = pytest.mark.browser
 
@@ -108,14 +108,11 @@ def test_it_fits_and_passes_axe(
     page: Callable[..., Any], axe: Callable[..., list[str]], width: int
 ) -> None:
     opened = page(width=width, has_touch=True, is_mobile=width < 400)
-    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    fits(opened, width)
     opened.get_by_role("slider", name="Guess at 4M").focus()
     opened.keyboard.press("ArrowDown")
     reveal(opened).click()
-    for theme in ("light", "dark"):
-        opened.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        opened.wait_for_selector(f".cs[data-theme={theme}]")
-        assert axe(opened, ".qkv-widget") == []
+    in_both_themes(opened, axe)
     small = opened.locator(".cs button, .cs .face").evaluate_all(
         "nodes => nodes.map((n) => n.getBoundingClientRect()).filter((b) => b.height < 44).length"
     )

@@ -11,7 +11,7 @@ import pytest
 from qkvlib import Machine
 from qkvlib.widgets import DecodeRoofline
 
-from widget_pages import put, trait
+from widget_pages import fits, in_both_themes, put, trait
 
 pytestmark = pytest.mark.browser
 
@@ -113,16 +113,8 @@ def test_it_fits_and_passes_axe(
 ) -> None:
     widget = DecodeRoofline(machine=SLOW, sharing="Q-K=V", n_kv_heads=4, batch_size=16)
     page = roof(widget, width=width, has_touch=True, is_mobile=width < 400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".roof *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".roof[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
     small = page.locator(".roof .face, .roof input[type=number]").evaluate_all(
         "nodes => nodes.map((n) => n.getBoundingClientRect()).filter((b) => b.height < 44).length"
     )

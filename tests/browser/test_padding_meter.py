@@ -10,7 +10,7 @@ import pytest
 
 from qkvlib.widgets import PaddingMeter
 
-from widget_pages import trait
+from widget_pages import fits, in_both_themes, trait
 
 pytestmark = pytest.mark.browser
 
@@ -99,16 +99,8 @@ def test_it_fits_and_passes_axe(
     meter: Callable[..., Any], axe: Callable[..., list[str]], width: int
 ) -> None:
     page = meter(made(pad_to=256), width=width, has_touch=True, is_mobile=width < 400)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = page.locator(".pm *:not(.quiet)").evaluate_all(
-        "nodes => nodes.filter((n) => n.getBoundingClientRect().right > innerWidth + 0.5)"
-        ".map((n) => n.outerHTML.slice(0, 80))"
-    )
-    assert wide == []
-    for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_selector(f".pm[data-theme={theme}]")
-        assert axe(page, ".qkv-widget") == []
+    fits(page, width)
+    in_both_themes(page, axe)
     small = page.locator(".pm .face, .pm input").evaluate_all(
         "nodes => nodes.map((n) => n.getBoundingClientRect()).filter((b) => b.height < 44).length"
     )
