@@ -25,6 +25,7 @@ from .analysis import (
 from .attention import (
     Attention as Attention,
     AttentionMaps as AttentionMaps,
+    attend as attend,
 )
 from .benchmark import (
     BENCHMARKS as BENCHMARKS,
@@ -33,6 +34,7 @@ from .benchmark import (
     bench_decode as bench_decode,
     bench_train as bench_train,
     compare_speed as compare_speed,
+    take_turns as take_turns,
 )
 from .cache import (
     KVCache as KVCache,
@@ -76,13 +78,18 @@ from .encoder import (
     load_encoder as load_encoder,
 )
 from .experiments import (
+    EIGHT_VARIANTS as EIGHT_VARIANTS,
     EXPERIMENTS as EXPERIMENTS,
+    GAP_MAIN as GAP_MAIN,
+    GAP_SHAPES as GAP_SHAPES,
+    GAP_VARIANTS as GAP_VARIANTS,
     GRID as GRID,
     SIX_VARIANTS as SIX_VARIANTS,
     VISION_RECIPES as VISION_RECIPES,
     Experiment as Experiment,
     VisionRecipe as VisionRecipe,
     get_experiment as get_experiment,
+    matched_config as matched_config,
 )
 from .export import (
     DecodeStep as DecodeStep,
@@ -185,6 +192,13 @@ from .records import (
     save_rows as save_rows,
     versions as versions,
 )
+from .roofline import (
+    DEVICES as DEVICES,
+    Machine as Machine,
+    get_device as get_device,
+    longest_context as longest_context,
+    physical_memory as physical_memory,
+)
 from .rotary import (
     KeyValueScheme as KeyValueScheme,
     RelativeValues as RelativeValues,
@@ -218,13 +232,19 @@ from .sweep import (
     run_jobs as run_jobs,
 )
 from .tables import (
+    EQUAL_PARAMETERS as EQUAL_PARAMETERS,
+    GAP_METRIC as GAP_METRIC,
+    GAP_TREND as GAP_TREND,
     NO_PLACES as NO_PLACES,
     PLUS_TOLD as PLUS_TOLD,
     TABLES as TABLES,
     ResultRow as ResultRow,
     ResultTable as ResultTable,
+    gap_curves as gap_curves,
+    gap_task as gap_task,
     place_task as place_task,
     result_table as result_table,
+    slope_per_doubling as slope_per_doubling,
     synthetic_accuracy as synthetic_accuracy,
 )
 from .task_maps import (
@@ -299,10 +319,14 @@ from .widgets import (
     CacheMeter as CacheMeter,
     ClaimRater as ClaimRater,
     CourseWidget as CourseWidget,
+    CurveSketch as CurveSketch,
+    DecodeRoofline as DecodeRoofline,
     DecodeStepper as DecodeStepper,
     HeadSharing as HeadSharing,
     KeyHull as KeyHull,
+    MeasuredCurve as MeasuredCurve,
     OddOneOut as OddOneOut,
+    PaddingMeter as PaddingMeter,
     PatchAttention as PatchAttention,
     PlusGrid as PlusGrid,
     RotaryCache as RotaryCache,

@@ -11,12 +11,15 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.util
+import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -35,6 +38,7 @@ from qkvlib.terminal import someone_watches
 from qkvlib.text_table import aligned
 
 Work = Callable[[], object]
+Key = TypeVar("Key", bound=Hashable)
 
 _AT_LEAST: Final = 0.05  # seconds that one turn of either way takes, so that the clock is exact
 
@@ -69,38 +73,93 @@ class SpeedRow:
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """The rows of one benchmark, and where they were measured."""
+    """The rows of one benchmark, and where they were measured.
+
+    Attributes:
+        name: The benchmark's.
+        rows: What was compared.
+        cpu: The processor; this one unless told.
+        threads: Threads that computed.
+        versions: Of Python and the libraries.
+    """
 
     name: str
     rows: tuple[SpeedRow, ...]
+    cpu: str = field(default_factory=cpu_name)
+    threads: int = field(default_factory=torch.get_num_threads)
+    versions: Mapping[str, str] = field(
+        default_factory=lambda: versions("transformers", "x-transformers")
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON can hold it."""
         return {
             "bench": self.name,
             "rows": [asdict(row) for row in self.rows],
-            "cpu": cpu_name(),
-            "threads": torch.get_num_threads(),
-            "versions": versions("transformers", "x-transformers"),
+            "cpu": self.cpu,
+            "threads": self.threads,
+            "versions": dict(self.versions),
         }
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> SpeedTable:
+        """Read a table that ``qkv bench NAME --out FILE`` has written.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds something else.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            rows = tuple(SpeedRow(**row) for row in data["rows"])
+            return cls(data["bench"], rows, data["cpu"], data["threads"], data["versions"])
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} holds no speed table ({error!r}). Make one with: qkv bench decode "
+                "--out FILE"
+            ) from None
 
     def to_text(self) -> str:
         """Return the table as aligned text."""
         lines = [("case", "tokens", "ratio", "lowest – highest", "this way", "the other")]
-        lines += [
-            (
-                row.case,
-                f"{row.tokens:,}",
-                f"{row.ratio:.2f}",
-                f"{row.low:.2f} – {row.high:.2f}",
-                _seconds_text(row.seconds),
-                _seconds_text(row.other_seconds),
-            )
-            for row in self.rows
-        ]
+        lines += [(row.case, *_cells(row)) for row in self.rows]
         notes = [f"{row.case}, {row.tokens:,} tokens: {row.note}" for row in self.rows if row.note]
-        machine = f"{cpu_name()}, {torch.get_num_threads()} threads; above 1 this way is faster."
-        return "\n".join([aligned(lines), *notes, machine])
+        return "\n".join([aligned(lines), *notes, f"{self.machine}; above 1 this way is faster."])
+
+    def to_narrow_text(self) -> str:
+        """Return the same for narrow places: each case on a line of its own above its rows."""
+        head = ("tokens", "ratio", "lowest – highest", "this way", "the other")
+        first, *lines = aligned([head, *map(_cells, self.rows)], left=0).splitlines()
+        text = ["  " + first]
+        for case, rows in self.by_case().items():
+            text.append(case)
+            for row in rows:
+                text.append("  " + lines[self.rows.index(row)])
+                if row.note:
+                    text.append("  " + row.note)
+        return "\n".join([*text, f"{self.machine}; above 1 this way is faster."])
+
+    def by_case(self) -> dict[str, list[SpeedRow]]:
+        """Return the rows of each case, in the order in which cases were measured."""
+        found: dict[str, list[SpeedRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.case, []).append(row)
+        return found
+
+    @property
+    def machine(self) -> str:
+        """Where the table was measured, in words."""
+        return f"{self.cpu}, threads: {self.threads}"
+
+
+def _cells(row: SpeedRow) -> tuple[str, str, str, str, str]:
+    return (
+        f"{row.tokens:,}",
+        f"{row.ratio:.2f}",
+        f"{row.low:.2f} – {row.high:.2f}",
+        _seconds_text(row.seconds),
+        _seconds_text(row.other_seconds),
+    )
 
 
 def _seconds_text(seconds: float) -> str:
@@ -144,6 +203,36 @@ def compare_speed(
         other_seconds=theirs,
         note=note,
     )
+
+
+def take_turns(works: Mapping[Key, Work], repeats: int = 7) -> dict[Key, list[float]]:
+    """Time several works that take turns, so that what else the machine does hits all of them.
+
+    With one thread the clock is the thread's own, where the system has one: it stands still while
+    other programs have the processor.
+
+    Args:
+        works: Name -> what is to be done once.
+        repeats: Turns that are counted; one more goes before them, to warm up.
+
+    Returns:
+        Name -> seconds of each turn.
+
+    Raises:
+        ValueError: If there is no turn.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats}: expected at least 1.")
+    own = time.get_clock_info("thread_time").resolution < 1e-6 and torch.get_num_threads() == 1
+    clock = time.thread_time if own else time.perf_counter
+    seconds: dict[Key, list[float]] = {name: [] for name in works}
+    for repeat in range(repeats + 1):
+        for name, work in works.items():
+            start = clock()
+            work()
+            if repeat:
+                seconds[name].append(clock() - start)
+    return seconds
 
 
 def _times_for(work: Work) -> int:

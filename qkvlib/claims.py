@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+import torch
+
 from qkvlib.accounting import bytes_per_token, format_bytes, saved
 from qkvlib.cache import KVCache
 from qkvlib.config import get_config
 from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
+from qkvlib.passes import pass_cost
 from qkvlib.records import RunRecord, aggregate, load_records
+from qkvlib.roofline import get_device, longest_context
 from qkvlib.sharing import SHARINGS, parse_variant
 from qkvlib.stats import Verdict, paired_difference
 from qkvlib.tables import (
@@ -167,6 +171,40 @@ def _complementary() -> _Result:
             f"Q-MQA costs {both:+.3g} %, Q-K=V and MQA one by one {apart:+.3g} % in sum",
         ),
         "holds" if shares == wanted else "does not hold",
+    )
+
+
+def _on_device() -> _Result:
+    phone = get_device("phone")
+    shape = get_config("1.2B")
+    configs = {name: shape.replace(variant=name) for name in ("QKV", "Q-K=V", "Q-MQA")}
+    room = {name: longest_context(config, phone.memory) for name, config in configs.items()}
+    lines = [
+        f"room in {phone.memory / 1e9:g} GB beside the weights: "
+        + ", ".join(f"{_name(name)} {tokens:,} tokens" for name, tokens in room.items())
+    ]
+    gains = []
+    for held in (512, room["QKV"]):
+        speed = {
+            name: 1 / phone.seconds(pass_cost(config, 1, held, dtype=torch.float16))
+            for name, config in configs.items()
+        }
+        gains.append(speed["Q-K=V"] / speed["QKV"])
+        lines.append(
+            f"tokens per second at {held:,} tokens, at most: "
+            + ", ".join(f"{name} {rate:.3g}" for name, rate in speed.items())
+        )
+    lines.append(
+        f"so Q-K=V has room for {room['Q-K=V'] / room['QKV']:.3g} times the context, and by "
+        f"these bounds is {gains[0]:.3g} and {gains[1]:.3g} times as fast there"
+    )
+    larger = room["Q-K=V"] >= 2 * room["QKV"]
+    return _Result(
+        "The 1.2B shape in two-byte numbers on a phone made up of its parts' widths and rates: "
+        f"{phone.memory / 1e9:g} GB, {phone.bandwidth / 1e9:.1f} GB/s. Counted, not measured: what "
+        "fits is certain, the speeds are bounds.",
+        tuple(lines),
+        "holds in part" if larger and gains[0] < 1.5 else "holds" if larger else "does not hold",
     )
 
 
@@ -367,7 +405,7 @@ _TESTS: Final[Mapping[str, Callable[[], _Result]]] = MappingProxyType(
         "half-cache": _half_cache,
         "small-price": _small_price,
         "complementary": _complementary,
-        "on-device": _not_yet,
+        "on-device": _on_device,
         "same-space": _not_yet,
         "direction": _direction,
         "plus-term": _plus,

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import torch
 
+from qkvlib.accounting import count_parameters
 from qkvlib.analysis import asymmetry, self_attention_share
 from qkvlib.config import ModelConfig, SetConfig, StackConfig, ViTConfig, get_config
 from qkvlib.models import Transformer
@@ -27,6 +28,7 @@ from qkvlib.sweep import Job, SweepError, read_finished, run_jobs
 from qkvlib.task_maps import measure_task_maps
 from qkvlib.tasks import Task
 from qkvlib.tasks.anomaly import SET_SIZE, SetTask
+from qkvlib.tasks.padded import PaddedTextTask
 from qkvlib.tasks.synthetic import TASKS, SyntheticTask
 from qkvlib.tasks.text import TextTask
 from qkvlib.tasks.vision import VisionTask
@@ -182,8 +184,8 @@ def measure_maps(model: Transformer, task: Task) -> dict[str, Any]:
     }
 
 
-def _text_jobs(variants: Sequence[str], seeds: Sequence[int] = SEEDS) -> list[Job]:
-    """The lessons' GPT on the default text, the same recipe for every variant."""
+def _text_jobs(variants: Sequence[str], seeds: Sequence[int] = SEEDS, **text: Any) -> list[Job]:
+    """The lessons' GPT on the default text or another, the same recipe for every variant."""
     small = get_config("small")
     return [
         Job(
@@ -191,7 +193,7 @@ def _text_jobs(variants: Sequence[str], seeds: Sequence[int] = SEEDS) -> list[Jo
             model=small.replace(variant=variant),
             training=TrainConfig(steps=2000, batch_size=16, lr=2e-3, eval_every=100, seed=seed),
             task=functools.partial(
-                TextTask, small.max_seq_len, seed=seed, eval_windows=_EVAL_WINDOWS
+                TextTask, small.max_seq_len, seed=seed, eval_windows=_EVAL_WINDOWS, **text
             ),
             measure=measure_maps,
             checkpoints=True,
@@ -207,6 +209,115 @@ def _four_tyings() -> list[Job]:
 
 def _head_sharing() -> list[Job]:
     return _text_jobs(("GQA-2", "MQA", "Q-MQA", "Q-GQA-2"))
+
+
+EIGHT_VARIANTS: Final = ("QKV", "Q-K=V", "Q=K-V", "Q=K=V", "GQA-2", "MQA", "Q-GQA-2", "Q-MQA")
+"""The variants of the paper's table of language models; GQA-2 of our 4 heads stands for GQA-4 of
+16."""
+
+
+def _shakespeare() -> list[Job]:
+    """The recipe of four_tyings on another text."""
+    return _text_jobs(EIGHT_VARIANTS, range(3), text="tinyshakespeare")
+
+
+def matched_config(config: ModelConfig) -> ModelConfig:
+    """Widen the MLP of a tied model until it has as many parameters as QKV with MHA.
+
+    Args:
+        config: A tied model whose ``d_ff`` is that of the untied one.
+
+    Returns:
+        The configuration whose number of parameters is nearest to that of QKV.
+    """
+    wanted = count_parameters(config.replace(variant="QKV"))
+    column = config.n_layers * (2 * config.d_model + config.bias)  # what one more of d_ff costs
+    missing = wanted - count_parameters(config)
+    return config.replace(d_ff=config.d_ff + round(missing / column))
+
+
+def _matched() -> list[Job]:
+    """The recipe of four_tyings; what a tie saves is given back to the MLP."""
+    return [
+        replace(job, model=matched_config(job.model))
+        for job in _text_jobs(EIGHT_VARIANTS[1:], range(3))
+        if isinstance(job.model, ModelConfig)
+    ]
+
+
+def measure_padding(model: Transformer, task: Task) -> dict[str, Any]:
+    """Measure the loss on held-out paragraphs, with padding and without it."""
+    assert isinstance(task, PaddedTextTask)
+    return {
+        name: evaluate_batches(model, task.eval_batches(64, score_padding=scored))["loss"]
+        for name, scored in (("padded", True), ("unpadded", False))
+    }
+
+
+def _padding() -> list[Job]:
+    """Both ways of training, each scored in both ways."""
+    small = get_config("small")
+    return [
+        Job(
+            name=f"{variant}/{'scored' if scored else 'left-out'}/seed-{seed}",
+            model=small.replace(variant=variant),
+            training=TrainConfig(steps=1500, batch_size=16, lr=2e-3, eval_every=500, seed=seed),
+            task=functools.partial(
+                PaddedTextTask, small.max_seq_len, score_padding=scored, seed=seed
+            ),
+            measure=measure_padding,
+            checkpoints=True,
+        )
+        for seed in range(3)
+        for scored in (True, False)
+        for variant in ("QKV", "Q-K=V", "MQA", "Q=K=V")
+    ]
+
+
+GAP_VARIANTS: Final = ("QKV", "Q-K=V", "MQA", "Q-MQA", "Q=K=V")
+"""The variants whose gap to QKV is followed over tokens, width and context."""
+
+GAP_MAIN: Final = (96, 128)
+"""Width and context of the models that are trained longest."""
+
+GAP_SHAPES: Final = (GAP_MAIN, (48, 128), (192, 128), (96, 64), (96, 256))
+"""Width and context of all of them."""
+
+TOKENS_PER_STEP: Final = 2048
+"""Of the runs that show how the gap moves, whatever their context."""
+
+_GAP_EVAL_BYTES: Final = 65_536
+
+
+def _gap() -> list[Job]:
+    """One learning rate to the end, so that every evaluation is that of a run of so many tokens."""
+    jobs = []
+    for seed, (d_model, context) in itertools.product(range(3), GAP_SHAPES):
+        steps = 5000 if (d_model, context) == GAP_MAIN else 2000
+        for variant in GAP_VARIANTS:
+            training = TrainConfig(
+                steps=steps,
+                batch_size=TOKENS_PER_STEP // context,
+                lr=1e-3,
+                min_lr=1e-3,
+                warmup_steps=100,
+                eval_every=250,
+                save_every=500,
+                seed=seed,
+            )
+            model = get_config("small").replace(d_model=d_model, max_seq_len=context)
+            jobs.append(
+                Job(
+                    name=f"{variant}/d{d_model}-n{context}/seed-{seed}",
+                    model=model.replace(variant=variant),
+                    training=training,
+                    task=functools.partial(
+                        TextTask, context, seed=seed, eval_windows=_GAP_EVAL_BYTES // context
+                    ),
+                    checkpoints=True,
+                )
+            )
+    return jobs
 
 
 # Encoders on synthetic lists
@@ -589,6 +700,20 @@ _IMAGES: Final[dict[str, Column]] = {
 }
 
 
+_BITS: Final[dict[str, Column]] = {
+    **_WHO,
+    "loss": _rounded_metric("loss"),
+    "bits_per_byte": _rounded_metric("bits_per_byte"),
+    "n_params": lambda record: record.n_params,
+    "bytes_per_token": lambda record: record.cache_bytes_per_token["float16"],
+}
+
+
+def _curve(name: str) -> Column:
+    """An evaluation's numbers, from the first to the last."""
+    return lambda record: [round(value, 5) for value in record.history[name]]
+
+
 def _steps_to_target(record: RunRecord) -> int | None:
     """Updates until the target was reached; ``None`` if it was not."""
     reached = record.metrics["accuracy"] >= record.training["target_accuracy"]
@@ -608,6 +733,41 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 "head_sharing",
                 "Fewer KV heads, for QKV and Q-K=V: recipe, text and seeds of four_tyings.",
                 _head_sharing,
+            ),
+            Experiment(
+                "shakespeare",
+                "The paper's eight configurations on Tiny Shakespeare; recipe of four_tyings.",
+                _shakespeare,
+                _BITS,
+            ),
+            Experiment(
+                "matched",
+                "Text and recipe of four_tyings, the MLP widened until each tied model has as many "
+                "parameters as QKV.",
+                _matched,
+                _BITS | {"d_ff": _of_model("d_ff")},
+            ),
+            Experiment(
+                "padding",
+                "The lessons' GPT on paragraphs of the standard library's source, padded to one "
+                "length; trained with padding scored or left out, and measured both ways.",
+                _padding,
+                {
+                    "score_padding": lambda record: record.task["score_padding"],
+                    "padding_share": lambda record: record.task["padding_share"],
+                }
+                | _WHO
+                | {name: _fit(name) for name in ("padded", "unpadded")},
+            ),
+            Experiment(
+                "gap",
+                "How far tied GPTs fall behind QKV on the source of Python's standard library: "
+                "over tokens, over width, over context. One learning rate from start to end.",
+                _gap,
+                {"d_model": _of_model("d_model"), "context": _of_model("max_seq_len")}
+                | _BITS
+                | {"eval_step": lambda record: record.history["eval_step"]}
+                | {"eval_loss": _curve("eval_loss")},
             ),
             Experiment(
                 "synthetic",

@@ -15,9 +15,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 from scipy.stats import binomtest
 
-from qkvlib.experiments import SIX_VARIANTS, VISION, VISION_RECIPES
+from qkvlib.experiments import (
+    EIGHT_VARIANTS,
+    GAP_MAIN,
+    GAP_SHAPES,
+    GAP_VARIANTS,
+    SIX_VARIANTS,
+    TOKENS_PER_STEP,
+    VISION,
+    VISION_RECIPES,
+)
 from qkvlib.paper import PaperFigure, data_file, paper_figures
 from qkvlib.records import Rows, aggregate, load_records, load_rows
 from qkvlib.sharing import look_up, parse_variant, unknown_name
@@ -61,7 +71,8 @@ class ResultRow:
     def verdict(self) -> Verdict | None:
         """Of a difference that is good or bad: ``"better"`` or ``"worse"`` only where the interval
         leaves out zero. ``None`` for a number that is no such difference."""
-        sign = {"accuracy above": 1, "loss above": -1}.get(" ".join(self.metric.split()[:2]))
+        signs = {"accuracy above": 1, "loss above": -1, "perplexity above": -1}
+        sign = signs.get(" ".join(self.metric.split()[:2]))
         if sign is None or self.low is None or self.high is None:
             return None
         if self.low <= 0 <= self.high:
@@ -217,6 +228,237 @@ def _head_sharing(results: Path | None) -> ResultTable:
     kept = {name: v for name, v in table.items() if not parse_variant(name).sharing.ties_query}
     about = "Small GPTs with 4 query heads and fewer KV heads, same text and recipe."
     return ResultTable("head_sharing", about, tuple(_text_rows(kept)))
+
+
+EQUAL_PARAMETERS: Final = "text, equal parameters"
+"""Task of the rows whose MLP was widened until a tied model has as many parameters as QKV."""
+
+
+def perplexity_change(variant: str, figures: Mapping[str, PaperFigure]) -> float | None:
+    """Return the paper's change of perplexity per token at 300M parameters against QKV, in percent.
+
+    Ours is per byte, of which a token has several, so ours is smaller where the models are alike.
+
+    Args:
+        variant: A variant's name; one that the paper does not have gives ``None``.
+        figures: :func:`qkvlib.paper_figures`.
+    """
+    key = f"300M/{variant}/perplexity"
+    if key not in figures:
+        return None
+    return 100 * (figures[key].value / figures["300M/QKV/perplexity"].value - 1)
+
+
+def _language_rows(results: Path | None) -> list[dict[str, Any]]:
+    """One row per run, the same columns whatever file it comes from."""
+    records = [
+        record
+        for name in ("four_tyings", "head_sharing")
+        for record in load_records(_result(results, name))
+    ]
+    rows = [
+        {
+            "task": "text",
+            "variant": record.variant.name,
+            "seed": record.seed,
+            "loss": record.metrics["loss"],
+            "n_params": record.n_params,
+            "bytes_per_token": record.cache_bytes_per_token["float16"],
+        }
+        for record in records
+    ]
+    for name, task in (("shakespeare", "tinyshakespeare"), ("matched", EQUAL_PARAMETERS)):
+        with contextlib.suppress(FileNotFoundError):  # a sweep of one's own need not have all
+            rows += [row | {"task": task} for row in load_rows(_result(results, name)).rows]
+    # The untied model is its own control.
+    plain = [row for row in rows if (row["task"], row["variant"]) == ("text", "QKV")]
+    if any(row["task"] == EQUAL_PARAMETERS for row in rows):
+        rows += [row | {"task": EQUAL_PARAMETERS} for row in plain]
+    return rows
+
+
+def _language(results: Path | None) -> ResultTable:
+    figures = paper_figures()
+    found = _language_rows(results)
+    losses = _cells(found, "loss", lambda row: str(row["task"]))
+    order = {name: i for i, name in enumerate(EIGHT_VARIANTS)}
+    cells = sorted(losses, key=lambda cell: order[cell[0]])
+    rows = []
+    for metric, scale in (("loss, nats per byte", 1.0), ("bits per byte", 1 / math.log(2))):
+        for cell in cells:
+            scaled = [scale * value for value in losses[cell].values()]
+            rows.append(_row(*cell, metric, mean_interval(scaled)))
+    for metric, change, printed in (
+        ("perplexity above QKV, %", lambda a, b: 100 * math.expm1(a - b), perplexity_change),
+        ("loss above QKV, %", lambda a, b: 100 * (a / b - 1), relative_loss),
+    ):
+        for variant, task in cells:
+            ours, plain = losses[variant, task], losses["QKV", task]
+            both = sorted(ours.keys() & plain.keys())
+            if variant != "QKV" and len(both) >= MIN_RUNS:
+                by_seed = [change(ours[seed], plain[seed]) for seed in both]
+                paper = printed(variant, figures)
+                rows.append(_row(variant, task, metric, mean_interval(by_seed), paper))
+    for column, metric in (
+        ("n_params", "parameters"),
+        ("bytes_per_token", "cache bytes per token, float16"),
+    ):
+        counts = _cells(found, column, lambda row: str(row["task"]))
+        rows += [_row(*cell, metric, mean_interval(counts[cell])) for cell in cells]
+    about = (
+        "Small GPTs of the paper's eight configurations, GQA-2 of 4 heads in place of GQA-4 of 16."
+    )
+    return ResultTable("language", about, tuple(rows))
+
+
+# How the gap moves
+
+GAP_METRIC: Final = "loss above QKV, %"
+"""Name of the gap in table ``gap``."""
+
+GAP_TREND: Final = "change of that gap with each doubling, points"
+"""Name of its trend there."""
+
+_FROM_TOKENS: Final = 1_000_000  # a trend is fitted from here on, when the first steps are over
+
+
+def gap_task(d_model: int, context: int, tokens: float) -> str:
+    """Name a row of table ``gap``: width, context, and how long it was trained.
+
+    Args:
+        d_model: Width.
+        context: Tokens of context.
+        tokens: Tokens trained on.
+    """
+    return f"d_model {d_model}, context {context}, {tokens / 1e6:.1f}M tokens"
+
+
+def gap_curves(
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[tuple[str, int, int], dict[int, dict[int, float]]]:
+    """Sort the evaluations of experiment ``gap`` into curves of the gap, seed by seed.
+
+    Args:
+        rows: ``load_rows(data_file("results/gap.json")).rows``.
+
+    Returns:
+        (variant, d_model, context) -> seed -> tokens -> loss above QKV of the same seed, in percent
+        of QKV's loss.
+    """
+    losses: dict[tuple[str, int, int, int], dict[int, float]] = {}
+    for row in rows:
+        key = (row["variant"], row["d_model"], row["context"], row["seed"])
+        losses[key] = {
+            step * TOKENS_PER_STEP: loss
+            for step, loss in zip(row["eval_step"], row["eval_loss"], strict=True)
+            if step
+        }
+    curves: dict[tuple[str, int, int], dict[int, dict[int, float]]] = {}
+    for (variant, d_model, context, seed), ours in losses.items():
+        plain = losses.get(("QKV", d_model, context, seed))
+        if variant != "QKV" and plain is not None:
+            curve = {t: 100 * (loss / plain[t] - 1) for t, loss in ours.items() if t in plain}
+            curves.setdefault((variant, d_model, context), {})[seed] = curve
+    return curves
+
+
+def slope_per_doubling(points: Mapping[float, float]) -> float:
+    """Least-squares slope of y against the binary logarithm of x.
+
+    Args:
+        points: x -> y, at least two of them, x positive.
+    """
+    x, y = np.log2(list(points)), np.array(list(points.values()))
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _gap(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "gap"))
+    curves = gap_curves(found.rows)
+    rows: list[ResultRow] = []
+    last = min(max(curve) for by_seed in curves.values() for curve in by_seed.values())
+    for (variant, d_model, context), by_seed in curves.items():
+        if len(by_seed) < MIN_RUNS:
+            continue
+        main = (d_model, context) == GAP_MAIN
+        shared = sorted(set.intersection(*(set(curve) for curve in by_seed.values())))
+        for tokens in _doublings(shared) if main else [last]:
+            gaps = mean_interval([curve[tokens] for curve in by_seed.values()])
+            rows.append(_row(variant, gap_task(d_model, context, tokens), GAP_METRIC, gaps))
+    for variant in GAP_VARIANTS[1:]:
+        for axis, per_seed in _trends(curves, variant, last).items():
+            if len(per_seed) >= MIN_RUNS:
+                rows.append(_row(variant, axis, GAP_TREND, mean_interval(per_seed)))
+    return ResultTable("gap", found.about, tuple(rows))
+
+
+def _doublings(tokens: Sequence[int]) -> list[int]:
+    """The last of them, half of it, a quarter, …: those that are there."""
+    wanted = tokens[-1]
+    kept = []
+    while wanted >= tokens[0]:
+        nearest = min(tokens, key=lambda t: abs(t - wanted))
+        kept.append(nearest)
+        wanted //= 2
+    return sorted(set(kept))
+
+
+def _trends(
+    curves: Mapping[tuple[str, int, int], Mapping[int, Mapping[int, float]]],
+    variant: str,
+    last: int,
+) -> dict[str, list[float]]:
+    """Slopes of the gap over tokens, width and context, one of each for every seed."""
+    width, context = GAP_MAIN
+    over_tokens = [
+        slope_per_doubling({t: gap for t, gap in curve.items() if t >= _FROM_TOKENS})
+        for curve in curves.get((variant, width, context), {}).values()
+    ]
+    trends = {"tokens": over_tokens}
+    for axis, shapes in (
+        ("width", [shape for shape in GAP_SHAPES if shape[1] == context]),
+        ("context", [shape for shape in GAP_SHAPES if shape[0] == width]),
+    ):
+        by_shape = [curves.get((variant, *shape), {}) for shape in shapes]
+        seeds = sorted(set.intersection(*(set(by_seed) for by_seed in by_shape)))
+        place = 0 if axis == "width" else 1
+        trends[axis] = [
+            slope_per_doubling(
+                {
+                    shape[place]: by_seed[seed][last]
+                    for shape, by_seed in zip(shapes, by_shape, strict=True)
+                }
+            )
+            for seed in seeds
+        ]
+    return trends
+
+
+# Padding
+
+
+def _padding(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "padding"))
+    trained = {True: "padding scored in training", False: "padding left out of training"}
+
+    def of_task(row: Mapping[str, Any]) -> str:
+        return trained[row["score_padding"]]
+
+    rows = []
+    for column in ("padded", "unpadded"):
+        how = "with padding" if column == "padded" else "without padding"
+        cells = _cells(found.rows, column, of_task)
+        rows += [
+            _row(*cell, f"perplexity per byte {how}", mean_interval([*map(math.exp, v.values())]))
+            for cell, v in cells.items()
+        ]
+        for (variant, task), ours in cells.items():
+            plain = cells["QKV", task]
+            if variant != "QKV":
+                change = [100 * math.expm1(ours[seed] - plain[seed]) for seed in ours]
+                metric = f"perplexity above QKV, %, {how}"
+                rows.append(_row(variant, task, metric, mean_interval(change)))
+    return ResultTable("padding", found.about, tuple(rows))
 
 
 # Encoders on lists
@@ -539,6 +781,9 @@ TABLES: Final[Mapping[str, Callable[[Path | None], ResultTable]]] = MappingProxy
         "four_tyings": _four_tyings,
         "head_sharing": _head_sharing,
         "synthetic": _synthetic,
+        "language": _language,
+        "padding": _padding,
+        "gap": _gap,
         "recall": _recall,
         "vision": _vision,
         "image_positions": _image_positions,
@@ -579,14 +824,21 @@ def result_table(name: str, results: str | PathLike[str] | None = None) -> Resul
 
 __all__: Sequence[str] = [
     "AVERAGE",
+    "EQUAL_PARAMETERS",
+    "GAP_METRIC",
+    "GAP_TREND",
     "NO_PLACES",
     "PAPER_TASKS",
     "PLUS_TOLD",
     "TABLES",
     "ResultRow",
     "ResultTable",
+    "gap_curves",
+    "gap_task",
+    "perplexity_change",
     "place_task",
     "relative_loss",
     "result_table",
+    "slope_per_doubling",
     "synthetic_accuracy",
 ]

@@ -6,12 +6,21 @@ No time decides whether a test passes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from qkvlib import ModelConfig, SpeedRow, SpeedTable, benchmark, build_model, compare_speed
+from qkvlib import (
+    ModelConfig,
+    SpeedRow,
+    SpeedTable,
+    benchmark,
+    build_model,
+    compare_speed,
+    take_turns,
+)
 from qkvlib.cli import main
 
 
@@ -161,3 +170,41 @@ def test_an_update_changes_the_weights() -> None:
     assert not any(
         torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True) if a.ndim > 1
     )
+
+
+def test_works_take_turns_and_the_first_turn_only_warms_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qkvlib.benchmark.time.thread_time", lambda: clock.now)
+    order: list[str] = []
+
+    def noted(name: str, work: Callable[[], None]) -> Callable[[], None]:
+        return lambda: (order.append(name), work())
+
+    works = {"a": noted("a", clock.work(9, 1, 2)), "b": noted("b", clock.work(9, 5))}
+    assert take_turns(works, 2) == {"a": [1, 2], "b": [5, 5]}
+    assert order == ["a", "b"] * 3
+    with pytest.raises(ValueError, match="repeats=0"):
+        take_turns(works, 0)
+
+
+def test_a_table_is_read_back_as_it_was_written(tmp_path) -> None:
+    rows = (
+        SpeedRow("a against b", 1024, 1.8, 1.6, 2.0, 7, 0.0123, 1.5, "cache 1 kB here"),
+        SpeedRow("c against d", 8, 0.5, 0.4, 0.6, 7, 1.0, 0.5),
+        SpeedRow("a against b", 4096, 1.9, 1.6, 2.0, 7, 0.1, 1.5),
+    )
+    table = SpeedTable("decode", rows, "a box", 3, {"python": "3"})
+    path = tmp_path / "decode.json"
+    path.write_text(json.dumps(table.to_dict()))
+    assert SpeedTable.load(path) == table
+    assert [len(each) for each in table.by_case().values()] == [2, 1]
+    lines = table.to_narrow_text().splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "a against b", "c against d", "a box, threads: 3; above 1 this way is faster.",
+    ]  # fmt: skip
+    assert lines[3].strip() == "cache 1 kB here"
+    assert "4,096" in lines[4]
+    path.write_text('{"bench": "decode"}')
+    with pytest.raises(ValueError, match=r"holds no speed table.*qkv bench decode"):
+        SpeedTable.load(path)

@@ -39,9 +39,11 @@ RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def _is_of_images(name: str) -> bool:
+def _takes_minutes(name: str) -> bool:
     """These runs take minutes each, so there are fewer of them."""
-    return name.startswith(VISION) or name == "image_positions"
+    return name.startswith(VISION) or name in (
+        "image_positions", "shakespeare", "matched", "padding", "gap",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -58,7 +60,7 @@ def test_every_variant_gets_the_same(name: str) -> None:
         assert len(set(count.values())) == 1
         for variant in count:
             seeds = {j.training.seed for j in jobs if j.model.variant.name == variant}
-            assert len(seeds) == count[variant] >= (3 if _is_of_images(name) else 5)
+            assert len(seeds) == count[variant] >= (3 if _takes_minutes(name) else 5)
     for job in EXPERIMENTS[name].jobs():
         assert job.task.keywords["seed"] == job.training.seed
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from qkvlib import plots
+from qkvlib import Interval, plots
 
 X = [1, 4, 16]
 VALUES = torch.stack([torch.arange(11.0) + 10 * row for row in range(3)])  # (places, draws)
@@ -88,3 +88,40 @@ def test_axes_and_what_is_stored() -> None:
 def test_what_cannot_be_drawn_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         figure(**options)
+
+
+def moving(**changes: Any) -> plots.Figure:
+    points = {
+        size: Interval(mean, mean - 1, mean + 1, 3, 0.95)
+        for size, mean in zip(X, [3, 2, 1], strict=True)
+    }
+    given: dict[str, Any] = {
+        "series": {"QKV": points, "MQA": points, "Q-K=V": points},
+        "x_title": "tokens",
+        "y_title": "loss above QKV (%)",
+        "title": "How it moves",
+    }
+    given |= changes
+    return plots.interval_bands(given.pop("series"), **given)
+
+
+def test_a_band_is_the_interval_and_heads_differ_by_more_than_colour() -> None:
+    drawn = moving(ticks={1: "1M", 4: "4M", 16: "16M"})
+    band, line = drawn.data[0], drawn.data[1]
+    assert list(line.y) == [3, 2, 1]
+    assert list(band.y) == [4, 3, 2, 0, 1, 2]
+    plain, fewer, tied = (trace for trace in drawn.data if trace.showlegend is None)
+    assert plain.line.color == fewer.line.color != tied.line.color
+    assert plain.line.dash != fewer.line.dash
+    assert plain.marker.symbol != fewer.marker.symbol
+    assert list(drawn.layout.xaxis.ticktext) == ["1M", "4M", "16M"]
+    assert "MQA: +3 (+2 to +4) at 1M, +2 (+1 to +3) at 4M" in drawn.alt
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [({}, "nothing to draw"), ({"MQA": {}}, "nothing to draw"), ({"MQA": {0: None}}, "size of 0")],
+)
+def test_bands_that_cannot_be_drawn_are_refused(series: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        moving(series=series)

@@ -11,7 +11,10 @@ from qkvlib.check.heads import grouped, kv_head
 from qkvlib.check.keeping import kept
 from qkvlib.check.looking import holes, map_of
 from qkvlib.check.lookup import attention
+from qkvlib.check.measuring import bits_per_byte, unpadded_perplexity
+from qkvlib.check.moving import pairs, slope
 from qkvlib.check.odd import least_alike, shuffle_gap
+from qkvlib.check.pacing import longest_context, tokens_per_second
 from qkvlib.check.placing import grid_codes, height
 from qkvlib.check.recalling import recall
 from qkvlib.check.reversing import mirror_keys, stationary
@@ -22,6 +25,7 @@ from qkvlib.check.tying import symmetric, tie
 __all__ = [
     "CheckFailed",
     "attention",
+    "bits_per_byte",
     "cache_bytes",
     "decode",
     "grid_codes",
@@ -31,17 +35,22 @@ __all__ = [
     "kept",
     "kv_head",
     "least_alike",
+    "longest_context",
     "map_of",
     "mirror_keys",
+    "pairs",
     "patches",
     "rebuild",
     "recall",
     "shuffle_gap",
+    "slope",
     "stationary",
     "symmetric",
     "tie",
+    "tokens_per_second",
     "total_macs",
     "turn",
     "units",
+    "unpadded_perplexity",
     "users",
 ]

@@ -115,6 +115,11 @@ def explain(
     return None
 
 
+def not_yet(found: str | None, first: str) -> CheckFailed:
+    """The mistake, if one was found, and then the first case that differs."""
+    return CheckFailed(first if found is None else f"{found[0].upper()}{found[1:]}. {first}")
+
+
 def compare_numbers(
     got: Sequence[float],
     wanted: Sequence[float],

@@ -9,7 +9,16 @@ from typing import Any, Final
 import torch
 
 from qkvlib import accounting
-from qkvlib.check.base import CheckFailed, Mistake, call, close, compare_numbers, explain, number
+from qkvlib.check.base import (
+    CheckFailed,
+    Mistake,
+    call,
+    close,
+    compare_numbers,
+    explain,
+    not_yet,
+    number,
+)
 from qkvlib.config import ModelConfig, get_config
 from qkvlib.paper import paper_figures
 from qkvlib.sharing import unknown_name
@@ -148,7 +157,7 @@ def cache_bytes(fn: Callable[[ModelConfig, int, int, int], Any]) -> None:
         ]
         found = explain(ratios, cases, pairs)
     first = compare_numbers(got, wanted, shown, "bytes")
-    raise CheckFailed(first if found is None else f"{found[0].upper()}{found[1:]}. {first}")
+    raise not_yet(found, first)
 
 
 def units(answers: Mapping[str, str]) -> None:
@@ -263,4 +272,4 @@ def users(fn: Callable[[ModelConfig, int, float], Any]) -> None:
     # Whoever also lets the last case go negative should hear of the greater mistake first.
     found = found or explain(got[:-1], cases[:-1], _USERS_MISTAKES)
     first = compare_numbers(got, wanted, shown, "users")
-    raise CheckFailed(first if found is None else f"{found[0].upper()}{found[1:]}. {first}")
+    raise not_yet(found, first)

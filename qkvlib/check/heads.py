@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from qkvlib.check.base import CheckFailed, Mistake, call, close, explain, number
+from qkvlib.check.base import CheckFailed, Mistake, call, close, explain, not_yet, number
 
 # ------------------------------------------------------------------------------ who reads whom
 
@@ -77,7 +77,7 @@ def kv_head(fn: Callable[[int, int, int], Any]) -> None:
         f"function says {got[first]:g}."
     )
     found = explain(got, cases, _HEAD_MISTAKES)
-    raise CheckFailed(said if found is None else f"{found[0].upper()}{found[1:]}. {said}")
+    raise not_yet(found, said)
 
 
 def _kv_heads(n: int) -> str:

@@ -6,7 +6,7 @@ is never alone: each sharing also has its own marker and dash. Numbers are round
 significant digits, so that a stored notebook stays small.
 """
 
-from qkvlib.plots.bands import draws
+from qkvlib.plots.bands import draws, interval_bands
 from qkvlib.plots.base import COLOURS, GREY, Figure, finish, label, rounded
 from qkvlib.plots.comparison import Measured, intervals
 from qkvlib.plots.curves import cache_growth, lines, loss_curves
@@ -16,6 +16,8 @@ from qkvlib.plots.maps import asymmetry_dots, attention_grid
 from qkvlib.plots.marked import marked_lines
 from qkvlib.plots.places import cut_images, place_maps, place_tiles
 from qkvlib.plots.recalling import pair_plane, width_panels
+from qkvlib.plots.settings import differences_by_setting
+from qkvlib.plots.speed import speed_ratios, time_by_bytes
 from qkvlib.plots.tasks import task_differences, task_maps
 from qkvlib.plots.vision import (
     FitChange,
@@ -36,10 +38,12 @@ __all__ = [
     "cache_growth",
     "confusions",
     "cut_images",
+    "differences_by_setting",
     "draws",
     "eigenvalue_plane",
     "finish",
     "fit_changes",
+    "interval_bands",
     "intervals",
     "label",
     "lines",
@@ -52,8 +56,10 @@ __all__ = [
     "place_tiles",
     "round_trips",
     "rounded",
+    "speed_ratios",
     "task_differences",
     "task_maps",
+    "time_by_bytes",
     "time_per_token",
     "width_panels",
 ]

@@ -1,4 +1,4 @@
-"""Medians of many random draws, in the range that most of the draws fall into."""
+"""Curves in bands: medians of many random draws, and means with their intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Final
 import plotly.graph_objects as go
 from torch import Tensor
 
-from qkvlib.plots.base import GREY, Figure, finish, rounded
+from qkvlib.plots.base import GREY, Figure, finish, label, rounded, signed, style
+from qkvlib.stats import Interval
 
 _LOOKS: Final = [
     ("#0072B2", "circle", "solid"),
@@ -56,7 +57,7 @@ def draws(
         words.append(f"{name} runs from {y[0]:.3g} to {y[-1]:.3g}")
     for look, (name, (x, values)) in zip(_LOOKS, series.items(), strict=False):
         low, middle, high = _quantiles(name, x, values, share, log_y=log_y)
-        for trace in _traces(name, look, list(x), low, middle, high):
+        for trace in _traces(f"{name}, median", look, list(x), low, middle, high):
             figure.add_scatter(**trace)
         middles = [f"{m:.3g} at {place:g}" for place, m in zip(x, middle, strict=True)]
         words.append(f"{name}: {', '.join(middles)} (band there {low[-1]:.3g} to {high[-1]:.3g})")
@@ -76,6 +77,73 @@ def draws(
         f"middle {percent} of them. {'; '.join(words)}."
     )
     return finish(figure, alt=alt)
+
+
+_DASHES: Final = ("solid", "dash", "dot", "dashdot")
+
+
+def interval_bands(
+    series: Mapping[str, Mapping[float, Interval]],
+    *,
+    x_title: str,
+    y_title: str,
+    title: str,
+    ticks: Mapping[float, str] | None = None,
+    reference_name: str = "QKV",
+    interval: str = "95 % interval",
+) -> Figure:
+    """Draw how a difference moves with size: a mean for each variant, in the band of its interval.
+
+    Args:
+        series: Variant -> size -> what was measured. The x axis is logarithmic.
+        x_title: What the sizes are, with their unit.
+        y_title: What was measured, with its unit.
+        title: What is shown.
+        ticks: Size -> how it is written; the sizes of the first variant unless told.
+        reference_name: What the differences are from; the level line at zero.
+        interval: What the bands are.
+
+    Raises:
+        ValueError: If there is nothing to draw, or a size is not above 0.
+    """
+    if not series or not all(series.values()):
+        raise ValueError("series is empty: there is nothing to draw. Give at least one variant.")
+    sizes = [size for points in series.values() for size in points]
+    if min(sizes) <= 0:
+        raise ValueError(f"a size of {min(sizes):g} has no place on a logarithmic axis.")
+    figure = go.Figure()
+    figure.add_hline(y=0, line_color=GREY, line_dash="dash", annotation_text=reference_name)
+    shown = ticks or {size: f"{size:g}" for size in sorted(next(iter(series.values())))}
+    drawn: list[str] = []
+    words = []
+    for name, points in series.items():
+        colour, symbol, _ = style(name)
+        again = drawn.count(colour)  # colour says the sharing; fewer KV heads have finer dashes
+        drawn.append(colour)
+        look = (colour, f"{symbol}-open" if again else symbol, _DASHES[again % len(_DASHES)])
+        x = sorted(points)
+        columns = [[getattr(points[size], end) for size in x] for end in ("low", "mean", "high")]
+        for trace in _traces(label(name), look, x, *columns):
+            figure.add_scatter(**trace)
+        said = [
+            f"{signed(mean)} ({signed(low)} to {signed(high)}) at {shown.get(size, f'{size:g}')}"
+            for size, low, mean, high in zip(x, *columns, strict=True)
+        ]
+        words.append(f"{name}: {', '.join(said)}")
+    figure.update_layout(
+        title={"text": title, "subtitle": {"text": f"band: {interval}", "font": {"size": 12}}},
+        xaxis={
+            "title": {"text": x_title},
+            "type": "log",
+            "tickvals": list(shown),
+            "ticktext": list(shown.values()),
+        },
+        yaxis={"title": {"text": y_title}},
+        legend={"orientation": "v", "y": -0.24},
+        margin={"t": 76},
+    )
+    alt = f"{y_title} against {x_title}, a line in a band ({interval}) for each variant. "
+    return finish(figure, alt=alt + f"{'; '.join(words)}.", height=420 + 24 * len(series))
 
 
 def _quantiles(
@@ -122,7 +190,7 @@ def _traces(
         "x": rounded(x),
         "y": rounded(middle),
         "mode": "lines+markers",
-        "name": f"{name}, median",
+        "name": name,
         "legendgroup": name,
         "line": {"color": colour, "dash": dash, "width": 2},
         "marker": {"color": colour, "symbol": symbol, "size": 9},

@@ -12,10 +12,13 @@ from qkvlib.widgets.attention_lookup import AttentionLookup
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
 from qkvlib.widgets.claim_rater import ClaimRater
+from qkvlib.widgets.curve_sketch import CurveSketch, MeasuredCurve
+from qkvlib.widgets.decode_roofline import DecodeRoofline
 from qkvlib.widgets.decode_stepper import DecodeStepper
 from qkvlib.widgets.head_sharing import HeadSharing
 from qkvlib.widgets.key_hull import KeyHull
 from qkvlib.widgets.odd_one_out import OddOneOut
+from qkvlib.widgets.padding_meter import PaddingMeter
 from qkvlib.widgets.patch_attention import PatchAttention
 from qkvlib.widgets.plus_grid import PlusGrid
 from qkvlib.widgets.rotary_cache import RotaryCache
@@ -27,10 +30,14 @@ __all__ = [
     "CacheMeter",
     "ClaimRater",
     "CourseWidget",
+    "CurveSketch",
+    "DecodeRoofline",
     "DecodeStepper",
     "HeadSharing",
     "KeyHull",
+    "MeasuredCurve",
     "OddOneOut",
+    "PaddingMeter",
     "PatchAttention",
     "PlusGrid",
     "RotaryCache",

@@ -104,6 +104,11 @@ button[aria-pressed="true"] { background: var(--chosen); border-color: var(--acc
   accent-color: var(--accent); cursor: pointer; }
 .number .error { grid-column: 1 / -1; font-size: 13px; color: var(--fg); background: var(--warn-bg);
   padding: 2px 8px; border-radius: 6px; }
+.dock { position: sticky; bottom: 0; display: flex; justify-content: space-between; gap: 10px;
+  padding: 8px 16px; background: var(--bg); border-top: 1px solid var(--line);
+  border-radius: 0 0 12px 12px; font-size: 14px; z-index: 3; }
+.dock b { font-variant-numeric: tabular-nums; }
+@container (min-width: 700px) { .dock { display: none !important; } }
 @media (pointer: coarse) {
   button { min-height: 44px; min-width: 44px; }
   .face { min-height: 44px; min-width: 44px; }
@@ -185,6 +190,21 @@ function announcer() {
   };
 }
 
+/** On a phone, a line that stays at the bottom while the headline is out of sight. */
+function docked(headline, ...content) {
+  const node = h("div", { class: "dock", "aria-hidden": "true" }, ...content);
+  const sight = new IntersectionObserver(([entry]) => {
+    node.style.visibility = entry.isIntersecting ? "hidden" : "visible";
+  });
+  sight.observe(headline);
+  return {
+    node,
+    remove() {
+      sight.disconnect();
+    },
+  };
+}
+
 // Numbers as text
 
 // Ties go to the even digit, as in Python, so that page and terminal print the same text.
@@ -204,7 +224,43 @@ export function formatShare(share) {
   return `${fixed(100 * share, 1).replace(/\.0$/, "")} %`;
 }
 
+/** "2.68 GB", or "2.5 GiB" with binary units. */
+export function formatBytes(bytes, binary = false) {
+  const step = binary ? 1024 : 1000;
+  const units = binary ? ["B", "KiB", "MiB", "GiB", "TiB"] : ["B", "kB", "MB", "GB", "TB"];
+  let value = Number(bytes);
+  let unit = 0;
+  while (value >= step - 0.5 && unit < units.length - 1) {
+    value /= step;
+    unit += 1;
+  }
+  const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  const text = fixed(value, digits);
+  return `${text.includes(".") ? text.replace(/\.?0+$/, "") : text} ${units[unit]}`;
+}
+
 const plural = (n, one, many = `${one}s`) => `${formatCount(n)} ${n == 1 ? one : many}`;
+
+// Heads
+
+/** Whole divisors of n, ascending. */
+export function divisors(n) {
+  const found = [];
+  for (let d = 1; d <= n; d++) if (n % d === 0) found.push(d);
+  return found;
+}
+
+/** "MHA", "GQA-4" or "MQA". */
+export function headSharing(nKvHeads, nHeads) {
+  if (nKvHeads === nHeads) return "MHA";
+  return nKvHeads === 1 ? "MQA" : `GQA-${nKvHeads}`;
+}
+
+/** The paper's name of what is chosen: "QKV", "GQA-4", "Q-MQA" … */
+export function variantName(sharing, nKvHeads, nHeads) {
+  if (nKvHeads === nHeads) return sharing.name;
+  return sharing.prefix + (nKvHeads === 1 ? "MQA" : `GQA-${nKvHeads}`);
+}
 
 // Controls
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import anywidget
+import traitlets
 from IPython import get_ipython
 from IPython.display import display
 
@@ -39,6 +40,15 @@ def module_source(name: str) -> str:
     needs = re.findall(r"^// needs: (\w+)$", module, re.MULTILINE)
     parts = [(_HERE / f"{stem}.js").read_text(encoding="utf-8") for stem in ("_shared", *needs)]
     return "\n".join([*parts, module])
+
+
+class Whole(traitlets.Int[int, int]):
+    """A whole number; traitlets alone would let ``True`` pass for 1."""
+
+    def validate(self, obj: Any, value: Any) -> int:
+        if isinstance(value, bool):
+            self.error(obj, value)
+        return super().validate(obj, value)
 
 
 class CourseWidget(anywidget.AnyWidget):

@@ -6,22 +6,9 @@
 
 // ---------------------------------------------------------------------------------------- counting
 
-/** Whole divisors of n, ascending. */
-export function divisors(n) {
-  const found = [];
-  for (let d = 1; d <= n; d++) if (n % d === 0) found.push(d);
-  return found;
-}
-
 /** The entry of `state.sharings` that is switched on. */
 export function sharingOf(state) {
   return state.sharings.find((s) => s.name === state.sharing);
-}
-
-/** "MHA", "GQA-4" or "MQA". */
-export function headSharing(nKvHeads, nHeads) {
-  if (nKvHeads === nHeads) return "MHA";
-  return nKvHeads === 1 ? "MQA" : `GQA-${nKvHeads}`;
 }
 
 /** Why this state has no answer, or null. A number is shown only when this is null. */
@@ -100,23 +87,6 @@ export function withHeads(state, nHeads) {
   return { n_heads: nHeads, n_kv_heads: mha ? nHeads : below[below.length - 1] };
 }
 
-// -------------------------------------------------------------------------------------- formatting
-
-/** "2.68 GB", or "2.5 GiB" with binary units. */
-export function formatBytes(bytes, binary = false) {
-  const step = binary ? 1024 : 1000;
-  const units = binary ? ["B", "KiB", "MiB", "GiB", "TiB"] : ["B", "kB", "MB", "GB", "TB"];
-  let value = Number(bytes);
-  let unit = 0;
-  while (value >= step && unit < units.length - 1) {
-    value /= step;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  const text = fixed(value, digits);
-  return `${text.includes(".") ? text.replace(/\.?0+$/, "") : text} ${units[unit]}`;
-}
-
 // ------------------------------------------------------------------------------------------- style
 
 const CSS = `
@@ -137,7 +107,6 @@ const CSS = `
     grid-template-rows: auto 1fr; grid-template-areas: "main view" "load view" "more more"; }
   .more { grid-template-columns: repeat(auto-fit, minmax(max(264px, (100% - 56px) / 3), 1fr)); gap: 18px 28px;
     border-top: 1px solid var(--line); padding-top: 18px; }
-  .dock { display: none !important; }
 }
 .headline { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 14px; }
 .headline .total { font-size: 44px; line-height: 1.1; font-weight: 650; letter-spacing: -.02em;
@@ -225,10 +194,6 @@ const CSS = `
 .formula .op { color: var(--muted); }
 .sum { background: var(--soft); border-radius: 10px; padding: 12px 14px; }
 
-.dock { position: sticky; bottom: 0; display: flex; justify-content: space-between; gap: 10px;
-  padding: 8px 16px; background: var(--bg); border-top: 1px solid var(--line);
-  border-radius: 0 0 12px 12px; font-size: 14px; z-index: 1; }
-.dock b { font-variant-numeric: tabular-nums; }
 .refused .answer { display: none; }
 
 @media (forced-colors: active) {
@@ -412,7 +377,7 @@ function render({ model, el }) {
   const all = h("div", { class: "formula" });
   const dockTotal = h("b");
   const dockSave = h("span");
-  const dock = h("div", { class: "dock", "aria-hidden": "true" }, dockTotal, dockSave);
+  const dock = docked(total, dockTotal, dockSave);
   const live = announcer();
 
   const key = (kind, text) => h("span", { class: "key" }, h("i", { class: kind }), text);
@@ -465,7 +430,7 @@ function render({ model, el }) {
         dtype.root, units.root,
       ),
     ),
-    dock,
+    dock.node,
     live.node,
   );
   const staged = stage(meter, CSS);
@@ -719,15 +684,9 @@ function render({ model, el }) {
   update();
   el.append(staged.host);
 
-  // On a phone the total docks at the bottom while the headline is out of sight.
-  const sight = new IntersectionObserver(([entry]) => {
-    dock.style.visibility = entry.isIntersecting ? "hidden" : "visible";
-  });
-  sight.observe(total);
-
   return () => {
     unfollow();
-    sight.disconnect();
+    dock.remove();
     live.hush();
     staged.remove();
   };

@@ -16,7 +16,14 @@ from qkvlib.accounting import (
 )
 from qkvlib.config import CONFIGS, ConfigError, ModelConfig
 from qkvlib.sharing import SHARINGS, parse_sharing, unknown_name
-from qkvlib.widgets.base import CourseWidget, facts_html, facts_text, module_source, where_it_lives
+from qkvlib.widgets.base import (
+    CourseWidget,
+    Whole,
+    facts_html,
+    facts_text,
+    module_source,
+    where_it_lives,
+)
 
 LIMITS: Final[dict[str, tuple[int, int]]] = {
     "n_layers": (1, 128),
@@ -59,15 +66,6 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-class _Whole(traitlets.Int[int, int]):
-    """A whole number; traitlets alone would let ``True`` pass for 1."""
-
-    def validate(self, obj: Any, value: Any) -> int:
-        if isinstance(value, bool):
-            self.error(obj, value)
-        return super().validate(obj, value)
-
-
 class CacheMeter(CourseWidget):
     """The KV cache of a model, drawn head by head and layer by layer, and counted to the byte.
 
@@ -91,12 +89,12 @@ class CacheMeter(CourseWidget):
     _esm = module_source("cache_meter")
 
     sharing = traitlets.Unicode("QKV").tag(sync=True)
-    n_layers = _Whole(CONFIGS["300M"].n_layers).tag(sync=True)
-    n_heads = _Whole(CONFIGS["300M"].n_heads).tag(sync=True)
-    n_kv_heads = _Whole(CONFIGS["300M"].n_kv_heads).tag(sync=True)
-    head_dim = _Whole(CONFIGS["300M"].head_dim).tag(sync=True)
-    tokens = _Whole(32_768).tag(sync=True)
-    batch_size = _Whole(1).tag(sync=True)
+    n_layers = Whole(CONFIGS["300M"].n_layers).tag(sync=True)
+    n_heads = Whole(CONFIGS["300M"].n_heads).tag(sync=True)
+    n_kv_heads = Whole(CONFIGS["300M"].n_kv_heads).tag(sync=True)
+    head_dim = Whole(CONFIGS["300M"].head_dim).tag(sync=True)
+    tokens = Whole(32_768).tag(sync=True)
+    batch_size = Whole(1).tag(sync=True)
     dtype = traitlets.Unicode("float16").tag(sync=True)
     budget_gb = traitlets.Float(24.0).tag(sync=True)
     units = traitlets.Unicode("decimal").tag(sync=True)

@@ -28,12 +28,6 @@ export function siblings(h, nHeads, nKvHeads) {
   return Array.from({ length: group }, (_, i) => first + i).filter((other) => other !== h);
 }
 
-/** The paper's name of what is chosen: "QKV", "GQA-4", "Q-MQA" … */
-export function variantName(sharing, nKvHeads, nHeads) {
-  if (nKvHeads === nHeads) return sharing.name;
-  return sharing.prefix + (nKvHeads === 1 ? "MQA" : `GQA-${nKvHeads}`);
-}
-
 /** Bytes that one token adds to the cache, in float16. */
 export function bytesPerToken(model, sharing, nKvHeads) {
   return model.n_layers * sharing.cached.length * nKvHeads * model.head_dim * FLOAT16;

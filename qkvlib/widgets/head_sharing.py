@@ -15,7 +15,7 @@ from qkvlib.paper import paper_figures
 from qkvlib.records import RunRecord, aggregate
 from qkvlib.sharing import SHARINGS, Variant, parse_sharing, parse_variant, unknown_name
 from qkvlib.stats import mean_interval, paired_difference, undominated
-from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 MOST_HEADS: Final = 64
 """Query heads that the picture has room for."""
@@ -24,15 +24,6 @@ _SHAPE: Final = ("n_layers", "n_heads", "head_dim")
 
 # Q=K makes a query head its own key head, so only these two can share heads.
 _SHARINGS: Final = [s for s in SHARINGS.values() if not s.ties_query]
-
-
-class _Whole(traitlets.Int[int, int]):
-    """A whole number; traitlets alone would let ``True`` pass for 1."""
-
-    def validate(self, obj: Any, value: Any) -> int:
-        if isinstance(value, bool):
-            self.error(obj, value)
-        return super().validate(obj, value)
 
 
 # ------------------------------------------------------------------------------ models and points
@@ -158,8 +149,8 @@ class HeadSharing(CourseWidget):
 
     model = traitlets.Unicode("").tag(sync=True)
     sharing = traitlets.Unicode("QKV").tag(sync=True)
-    n_kv_heads = _Whole(1).tag(sync=True)
-    query_head = _Whole(0).tag(sync=True)
+    n_kv_heads = Whole(1).tag(sync=True)
+    query_head = Whole(0).tag(sync=True)
 
     # What the view must know and Python alone decides. Constants, sent once.
     models = traitlets.List(trait=traitlets.Dict()).tag(sync=True)

@@ -15,7 +15,7 @@ from qkvlib.config import ViTConfig
 from qkvlib.models import Transformer
 from qkvlib.sharing import parse_variant, unknown_name
 from qkvlib.tasks.vision import VisionTask
-from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 _FINEST: Final = 255  # a weight of one, and a pixel that is all ink
 _DIRECTIONS: Final = ("out", "in")
@@ -25,15 +25,6 @@ def pack(numbers: Tensor) -> str:
     """Write numbers from 0 to 1 as bytes in base64, in steps of 1/255."""
     levels = (numbers.flatten() * _FINEST).round().to(torch.uint8)
     return base64.b64encode(levels.numpy().tobytes()).decode()
-
-
-class _Whole(traitlets.Int[int, int]):
-    """A whole number; traitlets alone would let ``True`` pass for 1."""
-
-    def validate(self, obj: Any, value: Any) -> int:
-        if isinstance(value, bool):
-            self.error(obj, value)
-        return super().validate(obj, value)
 
 
 def _configs(models: Mapping[str, Transformer], task: VisionTask) -> list[ViTConfig]:
@@ -102,8 +93,8 @@ class PatchAttention(CourseWidget):
     name = "patch_attention"
     _esm = module_source("patch_attention")
 
-    image = _Whole(0).tag(sync=True)
-    patch = _Whole(0).tag(sync=True)
+    image = Whole(0).tag(sync=True)
+    patch = Whole(0).tag(sync=True)
     variant = traitlets.Unicode().tag(sync=True)
     direction = traitlets.Unicode("out").tag(sync=True)
 

@@ -13,7 +13,7 @@ from qkvlib.task_maps import TaskMap, load_task_maps, pack_map
 from qkvlib.tasks import IGNORED
 from qkvlib.tasks.handmade import LOOKS_BY, ideal_map
 from qkvlib.tasks.synthetic import N_DIGITS
-from qkvlib.widgets.base import CourseWidget, module_source, where_it_lives
+from qkvlib.widgets.base import CourseWidget, Whole, module_source, where_it_lives
 
 _RULES: Final = {
     "REVERSE": "The last digit first.",
@@ -33,15 +33,6 @@ _BY: Final = {
 }
 
 _NOTHING: Final = "·"  # stands where the task asks for nothing
-
-
-class _Whole(traitlets.Int[int, int]):
-    """A whole number; traitlets alone would let ``True`` pass for 1."""
-
-    def validate(self, obj: Any, value: Any) -> int:
-        if isinstance(value, bool):
-            self.error(obj, value)
-        return super().validate(obj, value)
 
 
 def accuracy_text(values: Sequence[float]) -> str:
@@ -109,9 +100,9 @@ class TaskMaps(CourseWidget):
     task = traitlets.Unicode("SHIFT").tag(sync=True)
     variant = traitlets.Unicode("QKV").tag(sync=True)
     other = traitlets.Unicode("").tag(sync=True)
-    n_heads = _Whole(1).tag(sync=True)
-    shown = _Whole(0).tag(sync=True)
-    position = _Whole(0).tag(sync=True)
+    n_heads = Whole(1).tag(sync=True)
+    shown = Whole(0).tag(sync=True)
+    position = Whole(0).tag(sync=True)
 
     # What the view must know. Constants, sent once.
     length = traitlets.Int(read_only=True).tag(sync=True)

@@ -25,9 +25,18 @@ EXCUSED: dict[str, str] = {}
 
 AXE = (Path(__file__).with_name("vendor") / "axe.min.js").read_text(encoding="utf-8")
 
-# Violations only: listing what passes takes four times as long on a long page.
+# Violations only: listing what passes takes four times as long on a long page. Code is most of what
+# a lesson consists of, and its words come in a dozen colours: a block is looked at if it brings a
+# colour that no block before it has had.
 CHECK = """async (excused) => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  const seen = new Set();
+  const alike = [...document.querySelectorAll("div.highlight")].filter((block) => {
+    const colours = [...block.querySelectorAll("span")].map((word) => word.className);
+    const fresh = colours.filter((colour) => !seen.has(colour));
+    fresh.forEach((colour) => seen.add(colour));
+    return fresh.length === 0;
+  });
+  const { violations } = await axe.run({ exclude: alike }, { resultTypes: ["violations"] });
   return violations
     .filter((v) => ["serious", "critical"].includes(v.impact) && !excused.includes(v.id))
     .flatMap((v) => v.nodes.map((n) => `${v.id} at ${n.target}: ${n.failureSummary}`));

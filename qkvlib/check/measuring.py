@@ -1,0 +1,149 @@
+"""Lesson 12: units of a loss, and what padding takes off a perplexity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from qkvlib.check.base import Mistake, call, close, compare_numbers, explain, not_yet, number
+
+_Case = tuple[float, float]
+
+
+def _judge(
+    fn: Callable[[float, float], Any],
+    cases: Sequence[_Case],
+    shown: Sequence[str],
+    right: Callable[[float, float], float],
+    mistakes: Sequence[Mistake],
+    unit: str,
+) -> None:
+    got = [number(call(fn, words, *case), words) for words, case in zip(shown, cases, strict=True)]
+    wanted = [right(*case) for case in cases]
+    if all(close(g, w) for g, w in zip(got, wanted, strict=True)):
+        return
+    found = explain(got, cases, mistakes)
+    raise not_yet(found, compare_numbers(got, wanted, shown, unit))
+
+
+# Bits per byte
+
+_BITS_CASES: Final[tuple[_Case, ...]] = ((math.log(2), 1.0), (3.058, 4.4), (1.5, 1.0), (6.2, 3.1))
+
+
+def _bits(loss: float, width: float) -> float:
+    return loss / (math.log(2) * width)
+
+
+_BITS_MISTAKES: Final = [
+    Mistake(
+        "that is still in nats: a bit is ln 2 of a nat, so divide by math.log(2)",
+        lambda loss, width: loss / width,
+    ),
+    Mistake(
+        "you forgot the bytes: these are bits per token, the slip that lesson 12 finds on a model "
+        "card",
+        lambda loss, width: loss / math.log(2),
+    ),
+    Mistake(
+        "you multiplied by the bytes per token: the loss of one token is spread over its bytes, so "
+        "divide",
+        lambda loss, width: loss / math.log(2) * width,
+    ),
+    Mistake(
+        "you multiplied by ln 2: a nat is more than a bit, so there are more bits than nats. "
+        "Divide by math.log(2)",
+        lambda loss, width: loss * math.log(2) / width,
+    ),
+    Mistake(
+        "you took the logarithm of the loss; the loss is a logarithm already",
+        lambda loss, width: math.log2(loss) / width,
+    ),
+    Mistake(
+        "you divided by the decimal logarithm of 2; the loss is in nats, so take math.log(2)",
+        lambda loss, width: loss / (math.log10(2) * width),
+    ),
+    Mistake(
+        "that is the perplexity per byte; bits are asked for, with no exponential",
+        lambda loss, width: math.exp(loss / width),
+    ),
+    Mistake(
+        "that is the perplexity per token; bits per byte need no exponential",
+        lambda loss, width: math.exp(loss),
+    ),
+]
+
+
+def bits_per_byte(fn: Callable[[float, float], Any]) -> None:
+    """Check a function that turns a loss per token into bits per byte.
+
+    Args:
+        fn: Called as ``fn(loss_per_token, bytes_per_token)``, the loss in nats.
+
+    Raises:
+        CheckFailed: Naming the mistake, or else the first case that differs.
+    """
+    shown = [
+        f"a loss of {loss:.4g} nats and {width:g} bytes per token" for loss, width in _BITS_CASES
+    ]
+    _judge(fn, _BITS_CASES, shown, _bits, _BITS_MISTAKES, "bits per byte")
+    print(f"Correct in {len(_BITS_CASES)} cases, whatever a token is.")
+
+
+# Padding
+
+_PAD_CASES: Final[tuple[_Case, ...]] = (
+    (5.11, 0.0),
+    (5.11, 0.5),
+    (3.0, 0.25),
+    (6.41, 0.4),
+    (20.0, 0.1),
+)
+
+
+def _unpadded(reported: float, share: float) -> float:
+    return float(reported ** (1 / (1 - share)))
+
+
+_PAD_MISTAKES: Final = [
+    Mistake(
+        "you averaged perplexities: it is the losses, their logarithms, whose mean is taken",
+        lambda p, s: (p - s) / (1 - s),
+    ),
+    Mistake(
+        "you divided the perplexity by the share of text; it is the loss that is diluted, "
+        "math.log(reported)",
+        lambda p, s: p / (1 - s),
+    ),
+    Mistake(
+        "the wrong way round: that is what padding would make of a perplexity without padding",
+        lambda p, s: p ** (1 - s),
+    ),
+    Mistake(
+        "that is the loss of the text in nats; take math.exp of it",
+        lambda p, s: math.log(p) / (1 - s),
+    ),
+    Mistake("1 + share is not 1 / (1 - share), only near it where the share is small",
+            lambda p, s: p ** (1 + s)),
+    Mistake(
+        "you added the padding to the perplexity; it is the loss that is diluted",
+        lambda p, s: p * (1 + s),
+    ),
+    Mistake("the share is missing: that is what was reported", lambda p, s: p),
+]  # fmt: skip
+
+
+def unpadded_perplexity(fn: Callable[[float, float], Any]) -> None:
+    """Check a function that takes the padding out of a reported perplexity.
+
+    Args:
+        fn: Called as ``fn(reported, share)``, with the share of targets that are padding, from 0 to
+            below 1; padding is predicted without loss.
+
+    Raises:
+        CheckFailed: Naming the mistake, or else the first case that differs.
+    """
+    shown = [f"a perplexity of {p:g} with {100 * s:g} % padding" for p, s in _PAD_CASES]
+    _judge(fn, _PAD_CASES, shown, _unpadded, _PAD_MISTAKES, "perplexity")
+    print(f"Correct in {len(_PAD_CASES)} cases.")
