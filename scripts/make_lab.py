@@ -175,13 +175,13 @@ def file_facts(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON that a person can read a diff of."""
-    write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def trained(family: Family, variant: str, runs: Path, task: Task) -> TokenTransformer:
+def trained(
+    family: Family, variant: str, runs: Path, task: Task
+) -> tuple[TokenTransformer, dict[str, str]]:
     """Read a finished run.
+
+    Returns:
+        The model, and the versions that it was trained with.
 
     Raises:
         LabRunError: If it is not finished, or was trained on something else.
@@ -203,19 +203,24 @@ def trained(family: Family, variant: str, runs: Path, task: Task) -> TokenTransf
         )
     model = load_checkpoint(folder)
     assert isinstance(model, TokenTransformer)
-    return model
+    return model, record.versions
+
+
+def facts_of(task: Any) -> dict[str, Any]:
+    """What identifies the data; the hash says which text it was."""
+    facts = {name: value for name, value in task.describe().items() if name != "files"}
+    if task.bytes_per_token is not None:
+        facts["bytes_per_token"] = round(task.bytes_per_token, 4)
+    return facts
 
 
 def recipe_of(family: Family, task: Any) -> dict[str, Any]:
     """What all models of a family have in common."""
-    about = task.describe()
-    about.pop("files", None)  # the hash says which text it was
     shape = family.config(family.variants[0], task).to_dict()
     for name in ("sharing", "n_kv_heads", "plus_channels"):
         del shape[name]
     steps, batch = family.training.steps, family.training.batch_size
     return {
-        "task": about,
         "model": shape,
         "training": family.training.to_dict(),
         "tokens": steps * batch * task.seq_len,
@@ -238,24 +243,22 @@ def export(
         untrained: Take models that have learned nothing, in place of the runs.
     """
     out.mkdir(parents=True, exist_ok=True)
-    entries, recipe, text = [], {}, {}
+    entries, recipe, data = [], {}, {}
     tokenizer: dict[str, Any] = {}
     for family in families:
         task: Any = family.task()
         recipe[family.kind] = recipe_of(family, task)
+        data["text" if isinstance(task, TextTask) else "lists"] = facts_of(task)
         if isinstance(task, TextTask):
             assert isinstance(task.tokenizer, BPETokenizer)
             task.tokenizer.save(out / TOKENIZER_FILE)
             tokenizer = file_facts(out / TOKENIZER_FILE)
-            text = recipe[family.kind]["task"] | {
-                "bytes_per_token": round(task.bytes_per_token, 4)
-            }
         for variant in family.variants:
             stem = family.stem(variant)
             if untrained:
                 model: Any = build_model(family.config(variant, task), seed=family.training.seed)
             else:
-                model = trained(family, variant, runs, task)
+                model, recipe[family.kind]["versions"] = trained(family, variant, runs, task)
             round_to_half(model)
             graph, weights = out / f"{stem}.onnx", out / f"{stem}.safetensors"
             export_onnx(model, graph, half=True, weights=weights)
@@ -270,13 +273,14 @@ def export(
         "about": ABOUT,
         "trained": not untrained,
         "tokenizer": tokenizer,
-        "text": text,
+        **data,
         "recipe": recipe,
         "examples": {"text": PROMPT, "lists": [list(each) for each in LISTS]},
         "models": entries,
     }
-    write_json(out / MANIFEST_FILE, manifest)
-    write_json(out / STORED_FILE, stored_states(LabEngine(folder=out)))
+    write_atomically(out / MANIFEST_FILE, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    stored = json.dumps(stored_states(LabEngine(folder=out)), separators=(",", ":"))
+    write_atomically(out / STORED_FILE, stored + "\n")
 
 
 # Stored states: what the engine answers, small enough for a page opened from a file

@@ -1,0 +1,297 @@
+"""The lab's engine in a real browser: the same tokens, maps and bytes as PyTorch, and plain errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+import torch
+
+from qkvlib import BPETokenizer, cache_bytes, generate, load_weights, read_manifest
+
+from small_lab import COURSES, ROOT, script, small_lab
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("onnx")
+
+STATIC = ROOT / "book" / "_static"
+PREFIX = "/some/sub/path/"
+NEW_TOKENS = 100
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lab</title></head><body>
+<script>
+const asked = new Map();
+window.shown = [];
+const worker = new Worker("_static/lab/worker.mjs", { type: "module" });
+worker.onmessage = ({ data }) => {
+  if ("loaded" in data) window.shown.push([data.loaded, data.total]);
+  else {
+    asked.get(data.id)(data);
+    asked.delete(data.id);
+  }
+};
+window.ask = (task, given = {}) =>
+  new Promise((resolve) => {
+    const id = Math.random();
+    asked.set(id, resolve);
+    worker.postMessage({ id, task, ...given });
+  });
+// JSON, with arrays of numbers as lists.
+window.answer = async (task, given) =>
+  JSON.stringify(await window.ask(task, given), (_, v) => (ArrayBuffer.isView(v) ? [...v] : v));
+window.write = async (name, prompt, count) => {
+  const reads = [];
+  let [keep, tokens] = [0, prompt];
+  while (reads.length < count) {
+    const { result, error } = await window.ask("read", { name, keep, tokens });
+    if (error) throw new Error(error);
+    reads.push({ ...result, weights: [...result.weights] });
+    keep += tokens.length;
+    tokens = [result.next.token];
+  }
+  return reads;
+};
+</script></body></html>"""
+
+
+class Host(SimpleHTTPRequestHandler):
+    """A static host under a sub-path, some of whose files are missing, altered or cut off."""
+
+    broken: dict[str, str]
+
+    def translate_path(self, path: str) -> str:
+        path = unquote(urlsplit(path).path)
+        if not path.startswith(PREFIX):
+            return str(Path(self.directory) / "no such file")
+        return super().translate_path("/" + path.removeprefix(PREFIX))
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        how = self.broken.get(path.name)
+        if how is None:
+            super().do_GET()
+        elif how == "missing":
+            self.send_error(404)
+        else:
+            data = bytearray(path.read_bytes())
+            self.send_response(200)
+            self.send_header("Content-Type", self.guess_type(str(path)))
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if how == "altered":
+                data[-1] ^= 1
+                self.wfile.write(data)
+            else:
+                self.wfile.write(data[: len(data) // 2])
+                self.wfile.flush()
+                self.connection.shutdown(2)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep pytest's output quiet."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_lab(tmp_path_factory) / "lab"
+
+
+@pytest.fixture(scope="module", params=["small", "course's"])
+def lab(request: pytest.FixtureRequest, small: Path) -> Path:
+    """A lab's folder: a tiny one, and the course's own where it has been made."""
+    if request.param == "small":
+        return small
+    if not (COURSES / "manifest.json").is_file():
+        pytest.skip("data/lab has not been made: python scripts/make_lab.py export")
+    return COURSES
+
+
+Opened = tuple[Any, dict[str, str]]
+
+
+@pytest.fixture
+def open_lab(new_page: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[[Path], Opened]]:
+    """Serve a lab, open a page with its worker; what the page asks of others fails the test."""
+    outside: list[str] = []
+    servers = []
+
+    def open_it(lab: Path) -> Opened:
+        site = tmp_path / "site"
+        shutil.copytree(STATIC / "lab", site / "_static" / "lab")
+        (site / "_static" / "vendor").symlink_to(STATIC / "vendor")
+        script("conf").write_lab(lab, site / "_static" / "lab")
+        (site / "page.html").write_text(PAGE, encoding="utf-8")
+        broken: dict[str, str] = {}
+        handler = partial(type("Handler", (Host,), {"broken": broken}), directory=str(site))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = new_page()
+
+        def keep_inside(route: Any) -> None:
+            if urlsplit(route.request.url).hostname == "127.0.0.1":
+                route.continue_()
+            else:
+                outside.append(route.request.url)
+                route.abort()
+
+        page.context.route("**/*", keep_inside)
+        page.goto(f"http://127.0.0.1:{server.server_port}{PREFIX}page.html")
+        return page, broken
+
+    yield open_it
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    assert outside == []
+
+
+def ask(page: Any, task: str, **given: Any) -> Any:
+    answer = json.loads(page.evaluate("([task, given]) => answer(task, given)", [task, given]))
+    assert "error" not in answer, answer
+    return answer["result"]
+
+
+def refusal(page: Any, task: str, **given: Any) -> tuple[str, bool]:
+    answer = json.loads(page.evaluate("([task, given]) => answer(task, given)", [task, given]))
+    return answer["error"], answer["retry"]
+
+
+@torch.no_grad()
+def test_each_model_writes_what_it_writes_in_pytorch(
+    lab: Path, open_lab: Callable[[Path], Opened]
+) -> None:
+    page, _ = open_lab(lab)
+    manifest = read_manifest(lab / "manifest.json")
+    opened = ask(page, "open")
+    assert opened["models"] == manifest["models"]
+    tokenizer = BPETokenizer.load(lab / manifest["tokenizer"]["file"])
+    text = opened["examples"]["text"]
+    first = True
+    for entry in [each for each in manifest["models"] if each["kind"] == "gpt"]:
+        name, model = entry["name"], load_weights(lab / entry["weights"]["file"])
+        assert ask(page, "load", name=name) == entry
+        files = entry["graph"]["bytes"] + entry["weights"]["bytes"]
+        loaded, total = page.evaluate("window.shown.at(-1)")
+        assert loaded == total
+        assert total > 10 * files if first else total == files  # the runtime comes once
+        first = False
+        prompt = [each["token"] for each in ask(page, "encode", name=name, text=text)]
+        assert prompt == tokenizer.encode(text.encode()).tolist()
+        assert ask(page, "decode", name=name, tokens=prompt) == text
+        reads = page.evaluate(
+            "([name, prompt, count]) => write(name, prompt, count)", [name, prompt, NEW_TOKENS]
+        )
+        found = [read["next"]["token"] for read in reads]
+        wanted = list(generate(model, torch.tensor(prompt), NEW_TOKENS, temperature=0))
+        assert found == wanted, name
+        tokens = torch.tensor([prompt + wanted[:-1]])
+        _, maps = model(tokens, return_attention=True)
+        whole = torch.stack([each.weights[0] for each in maps]).numpy()
+        for i, read in enumerate(reads):
+            held = len(prompt) + i
+            assert read["held"] == held
+            assert read["cacheBytes"] == cache_bytes(model.config, held, dtype=torch.float32)
+            new = len(prompt) if i == 0 else 1
+            rows = np.array(read["weights"]).reshape(read["shape"])
+            assert np.abs(rows - whole[:, :, held - new : held, :held]).max() < 1e-4
+            assert read["likeliest"][0]["token"] == read["next"]["token"]
+
+
+@torch.no_grad()
+def test_each_encoder_looks_as_in_pytorch(lab: Path, open_lab: Callable[[Path], Opened]) -> None:
+    page, _ = open_lab(lab)
+    opened = ask(page, "open")
+    for entry in [each for each in opened["models"] if each["kind"] == "encoder"]:
+        model = load_weights(lab / entry["weights"]["file"])
+        for tokens in opened["examples"]["lists"]:
+            found = ask(page, "look", name=entry["name"], tokens=tokens)
+            logits, maps = model(torch.tensor([tokens]), return_attention=True)
+            wanted = {
+                "logits": logits[0],
+                "scores": torch.stack([each.scores[0] for each in maps]),
+                "weights": torch.stack([each.weights[0] for each in maps]),
+            }
+            assert found["shape"] == list(wanted["weights"].shape)
+            for key, tensor in wanted.items():
+                assert np.abs(np.array(found[key]) - tensor.flatten().numpy()).max() < 1e-3, key
+            assert (
+                np.abs(np.array(found["weights"]) - wanted["weights"].flatten().numpy()).max()
+                < 1e-4
+            )
+            assert found["answers"] == logits[0].argmax(dim=-1).tolist()
+
+
+def test_going_back_and_what_is_held(small: Path, open_lab: Callable[[Path], Opened]) -> None:
+    page, _ = open_lab(small)
+    name = "gpt/QKV"
+    model = load_weights(small / "gpt-q_k_v.safetensors")
+    all_of_it = ask(page, "read", name=name, keep=0, tokens=[5, 6, 7, 8], values=True)
+    again = ask(page, "read", name=name, keep=2, tokens=[7, 8], values=True)
+    assert again["next"] == all_of_it["next"]
+    assert again["cacheBytes"] == all_of_it["cacheBytes"]
+    (whole, *_), (part, *_) = all_of_it["kept"], again["kept"]
+    heads, columns = model.config.n_kv_heads, model.config.head_dim
+    assert (whole["shape"], part["shape"]) == ([heads, 4, columns], [heads, 2, columns])
+    rows = np.array(whole["data"]).reshape(whole["shape"])[:, 2:]
+    assert np.abs(rows - np.array(part["data"]).reshape(part["shape"])).max() < 1e-5
+    # What was asked at once is answered in order.
+    both = page.evaluate(
+        """() => Promise.all([[0, [5, 6]], [2, [7, 8]]].map(
+            ([keep, tokens]) => ask("read", { name: "gpt/QKV", keep, tokens })))"""
+    )
+    assert [each["result"]["held"] for each in both] == [2, 4]
+    assert both[1]["result"]["next"] == all_of_it["next"]
+    words, retry = refusal(page, "read", name=name, keep=9, tokens=[1])
+    assert "holds 4 tokens" in words
+    assert not retry
+    assert "Ask it to read" in refusal(page, "look", name=name, tokens=[1])[0]
+    assert "no task sing" in refusal(page, "sing")[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "how", "words"),
+    [
+        ("ort-wasm-simd-threaded.wasm", "missing", "the server answers 404"),
+        ("ort-wasm-simd-threaded.wasm", "cut", "was cut off"),
+        ("ort.wasm.bundle.min.mjs", "missing", "could not be loaded"),
+        ("runtime.json", "missing", "the server answers 404"),
+        ("gpt-q_k_v.onnx", "missing", "the server answers 404"),
+        ("gpt-q_k_v.safetensors", "altered", "is not the file that was published"),
+        ("gpt-q_k_v.safetensors", "cut", "was cut off"),
+        ("manifest.json", "missing", "the server answers 404"),
+        ("tokenizer.json", "altered", "is not the file that was published"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_and_may_be_tried_again(
+    small: Path, open_lab: Callable[[Path], Opened], file: str, how: str, words: str
+) -> None:
+    page, broken = open_lab(small)
+    broken[file] = how
+    for _ in range(2):
+        said, retry = refusal(page, "load", name="gpt/QKV")
+        assert words in said
+        assert file in said
+        assert retry
+    broken.clear()
+    assert ask(page, "load", name="gpt/QKV")["name"] == "gpt/QKV"
+    assert ask(page, "read", name="gpt/QKV", keep=0, tokens=[1])["held"] == 1
+
+
+def test_a_lost_connection_is_said(small: Path, open_lab: Callable[[Path], Opened]) -> None:
+    page, _ = open_lab(small)
+    ask(page, "open")
+    page.context.set_offline(True)
+    said, retry = refusal(page, "load", name="gpt/QKV")
+    assert "could not be reached" in said
+    assert retry
+    page.context.set_offline(False)
+    assert ask(page, "load", name="gpt/QKV")["kind"] == "gpt"
