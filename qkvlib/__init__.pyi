@@ -123,6 +123,11 @@ from .hull import (
     hull_distance as hull_distance,
     planar_hull as planar_hull,
 )
+from .journal import (
+    compare as compare,
+    predict as predict,
+    recall as recall,
+)
 from .lab import (
     LabEngine as LabEngine,
     LabError as LabError,
@@ -131,11 +136,6 @@ from .lab import (
     face_of as face_of,
     model_entry as model_entry,
     read_manifest as read_manifest,
-)
-from .journal import (
-    compare as compare,
-    predict as predict,
-    recall as recall,
 )
 from .local_data import (
     data_folder as data_folder,
@@ -315,6 +315,7 @@ from .training import (
     train as train,
 )
 from .widgets import (
+    AttentionLab as AttentionLab,
     AttentionLookup as AttentionLookup,
     CacheMeter as CacheMeter,
     ClaimRater as ClaimRater,

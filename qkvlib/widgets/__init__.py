@@ -8,6 +8,7 @@ reads it from the page.
 
 from __future__ import annotations
 
+from qkvlib.widgets.attention_lab import AttentionLab
 from qkvlib.widgets.attention_lookup import AttentionLookup
 from qkvlib.widgets.base import CourseWidget, bundle_sources, show, static_html
 from qkvlib.widgets.cache_meter import CacheMeter
@@ -26,6 +27,7 @@ from qkvlib.widgets.symmetry_meter import SymmetryMeter
 from qkvlib.widgets.task_maps import TaskMaps
 
 __all__ = [
+    "AttentionLab",
     "AttentionLookup",
     "CacheMeter",
     "ClaimRater",

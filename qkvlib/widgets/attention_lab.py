@@ -184,8 +184,8 @@ class AttentionLab(CourseWidget):
         if found is None:
             titles = [self._find(name)["title"] for name in names]
             raise traitlets.TraitError(
-                f"{unknown_name(trait, value, titles)} These are of kind {self.kind!r}; change both "
-                "at once with .update(kind=…, variant=…)."
+                f"{unknown_name(trait, value, titles)} These are of kind {self.kind!r}; change "
+                "both at once with .update(kind=…, variant=…)."
             )
         return found
 
@@ -277,7 +277,7 @@ def _task(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _nearest(value: str, rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The engine's name of the model that is meant: by its name, or by any spelling of its variant."""
+    """The engine's name of what is meant: a name, or any spelling of a variant."""
     for row in rows:
         if value in (row["name"], row["title"]):
             return str(row["name"])
