@@ -574,8 +574,12 @@ def generate(
     "--out", required=True, type=click.Path(path_type=Path), help="File to write, FILE.onnx."
 )
 @click.option("--half", is_flag=True, help="Round weights to float16 and store them so.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE.safetensors",
+    help="Keep the weights in this file beside the graph, which PyTorch reads as well.",
+)  # fmt: skip
 @_json_option
-def export(checkpoint: Path, out: Path, half: bool, as_json: bool) -> None:
+def export(checkpoint: Path, out: Path, half: bool, weights: Path | None, as_json: bool) -> None:
     """Write a trained model as an ONNX graph, for a browser or another runtime.
 
     CHECKPOINT is the folder of a run, or its .safetensors file.
@@ -587,16 +591,26 @@ def export(checkpoint: Path, out: Path, half: bool, as_json: bool) -> None:
     model = load_checkpoint(checkpoint)
     if half:
         round_to_half(model)
-    export_onnx(model, out, half=half)  # type: ignore[arg-type]  # other kinds are refused there
+    # Other kinds of models are refused there.
+    export_onnx(model, out, half=half, weights=weights)  # type: ignore[arg-type]
     inputs, outputs = graph_names(model.config)  # type: ignore[arg-type]
     variant, size = model.config.variant, out.stat().st_size
     if as_json:
         _print_json(
-            {"variant": variant.name, "out": str(out), "bytes": size, "inputs": inputs,
-             "outputs": outputs}
-        )  # fmt: skip
+            {
+                "variant": variant.name,
+                "out": str(out),
+                "bytes": size,
+                "weights": None if weights is None else str(weights),
+                "weights_bytes": None if weights is None else weights.stat().st_size,
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
         return
     click.echo(f"{out}: {variant.both_forms}, {format_bytes(size)}")
+    if weights is not None:
+        click.echo(f"{weights}: its weights, {format_bytes(weights.stat().st_size)}")
     click.echo(f"in:  {', '.join(inputs)}\nout: {', '.join(outputs)}")
 
 

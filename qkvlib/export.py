@@ -403,7 +403,8 @@ def _move_weights(proto: Any, places: Mapping[_Numbers, _Place], dtype: np.dtype
         place = places.get(_numbers(values))
         turned = place is None and (place := places.get(_numbers(values.T))) is not None
         narrow = dtype != np.float32 and (place is not None or values.size >= _HALF_FROM)
-        steps = [("Cast", {"to": TensorProto.FLOAT})] * narrow + [("Transpose", {})] * turned
+        steps: list[tuple[str, dict[str, Any]]] = []
+        steps += [("Cast", {"to": TensorProto.FLOAT})] * narrow + [("Transpose", {})] * turned
         if place is None and not narrow:
             continue
         names = [*(f"{name}.{i}" for i in range(len(steps))), name]

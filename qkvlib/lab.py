@@ -26,6 +26,7 @@ look       name, tokens                                ``logits`` (T, vocabulary
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -167,7 +168,7 @@ class LabEngine:
             **{name: manifest[name] for name in ("about", "models", "examples")},
         }
         for entry in manifest["models"]:
-            self._makers[entry["name"]] = lambda entry=entry: _courses(entry, place, manifest)
+            self._makers[entry["name"]] = functools.partial(_courses, entry, place, manifest)
 
     def answer(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         """Answer one message; nothing is raised, what goes wrong is an answer too.

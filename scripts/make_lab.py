@@ -190,15 +190,13 @@ def trained(
     how = "encoders" if family.kind == "encoder" else f"train {variant}"
     if not (folder / RECORD_FILE).exists():
         begun = "is not finished" if (folder / CHECKPOINT_FILE).exists() else "is not there"
-        raise LabRunError(
-            f"the run {folder} {begun}. Train it: python scripts/make_lab.py {how}"
-        )
+        raise LabRunError(f"the run {folder} {begun}. Train it: python scripts/make_lab.py {how}")
     record = RunRecord.load(folder)
-    here = task.describe()  # type: ignore[attr-defined]  # both families' tasks have it
-    if record.data_sha256 != here["sha256"]:
+    here = facts_of(task)
+    if any(record.task.get(name) != here.get(name) for name in ("sha256", "tokenizer")):
         raise LabRunError(
-            f"the run {folder} was trained on another text than is on this machine (Python "
-            f"{record.task.get('python')}, here {here.get('python')}), so what is held out here "
+            f"the run {folder} was trained on another text, or other tokens, than here (Python "
+            f"{record.task.get('python')}, now {here.get('python')}), so what is held out here "
             "may have been trained on. Export where it was trained, or train again."
         )
     model = load_checkpoint(folder)
@@ -410,7 +408,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _shortened(family: Family, steps: int | None) -> Family:
     if steps is None:
         return family
-    training = dataclasses.replace(family.training, steps=steps, warmup_steps=None)
+    changes = {"steps": steps, "warmup_steps": min(family.training.warmup_steps, steps // 10)}
+    training = dataclasses.replace(family.training, **changes)
     return dataclasses.replace(family, training=training)
 
 

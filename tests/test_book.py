@@ -201,6 +201,29 @@ def test_a_fetched_file_with_another_sum_is_refused(
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+def test_a_file_that_no_package_has_is_checked_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = vendor.read_manifest()
+    (package,) = (p for p in manifest["packages"] if p["name"] == "onnxruntime-web")
+    manifest["packages"] = [package]
+    by_hand = [entry for entry in package["files"] if entry["source"] is None]
+    assert {Path(entry["target"]).name for entry in by_hand} == {"LICENSE", "ThirdPartyNotices.txt"}
+    fetched = {e["source"]: b"?" for e in package["files"] if e["source"] is not None}
+    monkeypatch.setattr(vendor, "fetch", lambda package: fetched)
+    with pytest.raises(vendor.VendorError, match=r"no package has it.*git checkout"):
+        vendor.update(manifest, tmp_path, accept=True)
+    for entry in by_hand:
+        path = tmp_path / entry["target"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / entry["target"], path)
+    sums = [entry["sha256"] for entry in by_hand]
+    written = vendor.update(manifest, tmp_path, accept=True)
+    assert len(written) == len(fetched)
+    assert [entry["sha256"] for entry in by_hand] == sums
+    assert vendor.check(manifest, tmp_path) == []
+
+
 def test_plotly_in_the_page_reads_what_plotly_in_python_writes() -> None:
     versions = {p["name"]: p["version"] for p in vendor.read_manifest()["packages"]}
     carried = versions["plotly.js-cartesian-dist-min"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch as safetensors_torch
 import torch
 from click.testing import CliRunner
 
@@ -22,7 +23,15 @@ from qkvlib import (
     export,
 )
 from qkvlib.cli import main
-from qkvlib.export import ExportError, empty_past, export_onnx, graph_names, round_to_half
+from qkvlib.export import (
+    ExportError,
+    empty_past,
+    export_onnx,
+    graph_names,
+    load_weights,
+    round_to_half,
+    save_weights,
+)
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -62,7 +71,10 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[Any, 
     made = {}
     for i, variant in enumerate(VARIANTS):
         model = stirred(CAUSAL.replace(variant=variant))
-        made[variant] = (model, export_onnx(model, folder / f"{i}.onnx", half=True))
+        # One has its weights inside, the others beside it.
+        weights = None if i == 0 else folder / f"{i}.safetensors"
+        path = export_onnx(model, folder / f"{i}.onnx", half=True, weights=weights)
+        made[variant] = (model, path)
     return made
 
 
@@ -103,6 +115,69 @@ def test_an_encoder_gives_scores_and_weights(variant: str, tmp_path: Path) -> No
         assert np.abs(ours - theirs.numpy()).max() < 1e-4
 
 
+@pytest.mark.parametrize("variant", VARIANTS[1:])
+def test_weights_exist_once(graphs: Mapping[str, tuple[Any, Path]], variant: str) -> None:
+    model, path = graphs[variant]
+    beside = path.with_suffix(".safetensors")
+    numbers = 2 * sum(p.numel() for p in model.parameters())
+    assert numbers < beside.stat().st_size < numbers + 8_000
+    graph = onnx.load(path, load_external_data=False).graph
+    outside = [t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    places = [{entry.key: entry.value for entry in tensor.external_data} for tensor in outside]
+    assert {place["location"] for place in places} == {beside.name}
+    assert not any(tensor.raw_data for tensor in outside)
+    # Tied, the embedding and the output layer are one place.
+    pairs = zip(outside, places, strict=True)
+    matrices = {place["offset"] for tensor, place in pairs if len(tensor.dims) == 2}
+    assert len(matrices) == len([p for p in model.parameters() if p.ndim == 2])
+    inside = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    assert all(t in outside or np.prod(t.dims) < 2 for t in inside)
+    assert b".py" not in path.read_bytes()  # where it was traced is nobody's business
+    again = load_weights(beside)
+    assert again.config == model.config
+    assert not again.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_weights_in_full_lie_beside_a_graph_too(tmp_path: Path) -> None:
+    model = build_model(CAUSAL, seed=3).eval()
+    path, beside = tmp_path / "full.onnx", tmp_path / "full.safetensors"
+    export_onnx(model, path, weights=beside)
+    tokens = torch.randint(64, (1, 5))
+    logits, _ = Session(path, CAUSAL).step(tokens)
+    with torch.no_grad():
+        assert np.abs(logits - model(tokens).numpy()).max() < 1e-5
+        assert torch.equal(load_weights(beside)(tokens), model(tokens))
+    assert path.stat().st_size < 20_000
+
+
+def test_any_model_of_the_course_can_be_kept(tmp_path: Path) -> None:
+    image = ViTConfig(
+        d_model=16, n_layers=1, n_heads=2, image_size=8, patch_size=4, n_channels=1, n_classes=2
+    )
+    model = build_model(image, seed=0).eval()
+    again = load_weights(save_weights(model, tmp_path / "vit.safetensors"))
+    pixels = torch.rand(1, 1, 8, 8)
+    assert torch.equal(model(pixels), again(pixels))
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="there is no file"):
+        load_weights(tmp_path / "no.safetensors")
+    path = save_weights(build_model(CAUSAL, seed=0), tmp_path / "cut.safetensors")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ExportError, match=r"cut\.safetensors is damaged"):
+        load_weights(path)
+    safetensors_torch.save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(ExportError, match="not a file of weights"):
+        load_weights(tmp_path / "other.safetensors")
+    metadata = {export.METADATA_KEY: json.dumps(CAUSAL.to_dict())}
+    safetensors_torch.save_file({"x": torch.zeros(2)}, path, metadata)
+    with pytest.raises(ExportError, match="its tensors are not those of its model"):
+        load_weights(path)
+
+
 def test_it_carries_its_configuration_and_half_the_bytes(
     graphs: Mapping[str, tuple[Any, Path]], tmp_path: Path
 ) -> None:
@@ -131,7 +206,14 @@ def test_the_command_exports_a_run(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["bytes"] == out.stat().st_size
+    assert told["weights"] is None
     assert told["inputs"] == ["tokens", "past.0.k", "past.0.v"]
+    beside = tmp_path / "model.safetensors"
+    with_weights = ["export", str(run), "--out", str(out), "--half", "--weights", str(beside)]
+    result = CliRunner().invoke(main, with_weights)
+    assert result.exit_code == 0, result.output
+    assert f"{beside}: its weights" in result.output
+    assert load_weights(beside).config.max_seq_len == 8
     nowhere = CliRunner().invoke(main, ["export", str(tmp_path / "no"), "--out", str(out)])
     assert nowhere.exit_code != 0
     assert "no" in nowhere.output
@@ -146,6 +228,8 @@ def test_what_cannot_be_exported_is_refused(
     )
     with pytest.raises(ExportError, match="a GPT or an Encoder"):
         export_onnx(build_model(image), target)  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match="in two folders"):
+        export_onnx(build_model(CAUSAL), target, weights=tmp_path / "other" / "no.safetensors")
     with pytest.raises(ExportError, match=r"max_seq_len=4.*at least 5"):
         export_onnx(build_model(CAUSAL.replace(max_seq_len=4)), target)
     large = build_model(CAUSAL)

@@ -1,16 +1,16 @@
-"""The lab's engine in a real browser: the same tokens, maps and bytes as PyTorch, and plain errors."""
+"""The lab's engine in a real browser: PyTorch's tokens, maps and bytes, and errors in words."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ import torch
 
 from qkvlib import BPETokenizer, cache_bytes, generate, load_weights, read_manifest
 
+from site_visit import PREFIX, Host, Visit
 from small_lab import COURSES, ROOT, script, small_lab
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("onnx")
 
 STATIC = ROOT / "book" / "_static"
-PREFIX = "/some/sub/path/"
 NEW_TOKENS = 100
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lab</title></head><body>
@@ -63,18 +63,12 @@ window.write = async (name, prompt, count) => {
 </script></body></html>"""
 
 
-class Host(SimpleHTTPRequestHandler):
-    """A static host under a sub-path, some of whose files are missing, altered or cut off."""
+class Faulty(Host):
+    """A static host some of whose files are missing, altered or cut off."""
 
     broken: dict[str, str]
 
-    def translate_path(self, path: str) -> str:
-        path = unquote(urlsplit(path).path)
-        if not path.startswith(PREFIX):
-            return str(Path(self.directory) / "no such file")
-        return super().translate_path("/" + path.removeprefix(PREFIX))
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         path = Path(self.translate_path(self.path))
         how = self.broken.get(path.name)
         if how is None:
@@ -83,20 +77,15 @@ class Host(SimpleHTTPRequestHandler):
             self.send_error(404)
         else:
             data = bytearray(path.read_bytes())
+            data[-1] ^= 1
             self.send_response(200)
             self.send_header("Content-Type", self.guess_type(str(path)))
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if how == "altered":
-                data[-1] ^= 1
-                self.wfile.write(data)
-            else:
-                self.wfile.write(data[: len(data) // 2])
+            self.wfile.write(data if how == "altered" else data[: len(data) // 2])
+            if how == "cut":
                 self.wfile.flush()
-                self.connection.shutdown(2)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep pytest's output quiet."""
+                self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +107,9 @@ Opened = tuple[Any, dict[str, str]]
 
 
 @pytest.fixture
-def open_lab(new_page: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[[Path], Opened]]:
-    """Serve a lab, open a page with its worker; what the page asks of others fails the test."""
-    outside: list[str] = []
+def open_lab(browser: Any, tmp_path: Path) -> Iterator[Callable[[Path], Opened]]:
+    """Serve a lab and open a page with its worker; what the page asks of others fails the test."""
+    visit = Visit(browser)
     servers = []
 
     def open_it(lab: Path) -> Opened:
@@ -129,29 +118,21 @@ def open_lab(new_page: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[
         (site / "_static" / "vendor").symlink_to(STATIC / "vendor")
         script("conf").write_lab(lab, site / "_static" / "lab")
         (site / "page.html").write_text(PAGE, encoding="utf-8")
+        (site / "404.html").write_text("not here", encoding="utf-8")
         broken: dict[str, str] = {}
-        handler = partial(type("Handler", (Host,), {"broken": broken}), directory=str(site))
+        handler = partial(type("Handler", (Faulty,), {"broken": broken}), directory=str(site))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         servers.append(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = new_page()
-
-        def keep_inside(route: Any) -> None:
-            if urlsplit(route.request.url).hostname == "127.0.0.1":
-                route.continue_()
-            else:
-                outside.append(route.request.url)
-                route.abort()
-
-        page.context.route("**/*", keep_inside)
-        page.goto(f"http://127.0.0.1:{server.server_port}{PREFIX}page.html")
-        return page, broken
+        return visit.open(f"http://127.0.0.1:{server.server_port}{PREFIX}page.html"), broken
 
     yield open_it
+    visit.context.close()
     for server in servers:
         server.shutdown()
         server.server_close()
-    assert outside == []
+    assert visit.outside == []
+    assert [each for each in visit.errors if each.startswith("thrown")] == []
 
 
 def ask(page: Any, task: str, **given: Any) -> Any:

@@ -1,0 +1,506 @@
+"""The lab's engine in a notebook, the recipe of its models, and what is stored of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qkvlib import (
+    BYTES,
+    BPETokenizer,
+    LabEngine,
+    LabError,
+    ModelConfig,
+    UnknownNameError,
+    ViTConfig,
+    build_model,
+    cache_bytes,
+    choose,
+    dice,
+    evaluate,
+    face_of,
+    generate,
+    load_weights,
+    model_entry,
+    read_manifest,
+)
+from qkvlib.task_maps import unpack_map
+
+from in_node import find_node, in_page
+from small_lab import COURSES, ROOT, families, script, small_lab
+
+HERE = Path(__file__).parent
+ENGINE = ROOT / "book" / "_static" / "lab" / "engine.mjs"
+SMALL = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=256, max_seq_len=24)
+
+
+class Ask:
+    """Asks an engine as the page does, and puts the buffers where they belong."""
+
+    def __init__(self, engine: LabEngine) -> None:
+        self.engine = engine
+
+    def message(self, task: str, **given: Any) -> dict[str, Any]:
+        answer, buffers = self.engine.answer({"id": 7, "task": task, **given})
+        assert answer["id"] == 7
+        json.dumps(answer)  # nothing but JSON beside the buffers
+        return {key: self._whole(value, buffers) for key, value in answer.items()}
+
+    def _whole(self, value: Any, buffers: list[bytes]) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"buffer"}:
+                return np.frombuffer(buffers[value["buffer"]], dtype=np.float32)
+            return {key: self._whole(each, buffers) for key, each in value.items()}
+        return [self._whole(each, buffers) for each in value] if isinstance(value, list) else value
+
+    def __call__(self, task: str, **given: Any) -> Any:
+        answer = self.message(task, **given)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def refused(self, task: str, **given: Any) -> str:
+        answer = self.message(task, **given)
+        assert not answer["retry"]
+        return str(answer["error"])
+
+
+@pytest.fixture(scope="module")
+def own() -> Ask:
+    torch.manual_seed(0)
+    models = {
+        "mine": build_model(SMALL.replace(variant="Q-K=V"), seed=0),
+        "lists": build_model(SMALL.replace(causal=False, vocab_size=10, max_seq_len=6), seed=0),
+    }
+    return Ask(LabEngine(models))
+
+
+# --------------------------------------------------------------------------------- in the kernel
+
+
+@torch.no_grad()
+def test_it_writes_what_generate_writes(own: Ask) -> None:
+    model = own.engine._held["mine"].model
+    prompt = [each["token"] for each in own("encode", name="mine", text="def ")]
+    assert prompt == list(b"def ")
+    wanted = list(generate(model, torch.tensor(prompt), 16, temperature=0))
+    whole, maps = model(torch.tensor([prompt + wanted[:-1]]), return_attention=True)
+    weights = torch.stack([each.weights[0] for each in maps]).numpy()
+    keep, tokens, written = 0, prompt, []
+    for _ in range(16):
+        found = own("read", name="mine", keep=keep, tokens=tokens)
+        held = keep + len(tokens)
+        assert found["held"] == held
+        assert found["shape"] == [2, 2, len(tokens), held]
+        assert found["cacheBytes"] == cache_bytes(model.config, held, dtype=torch.float32)
+        rows = found["weights"].reshape(found["shape"])
+        assert np.abs(rows - weights[:, :, keep:held, :held]).max() < 1e-6
+        shares = whole[0, held - 1].softmax(-1).sort(descending=True).values[:5].tolist()
+        assert [each["share"] for each in found["likeliest"]] == pytest.approx(shares, rel=1e-4)
+        assert found["likeliest"][0]["token"] == found["next"]["token"]
+        written.append(found["next"]["token"])
+        keep, tokens = held, [written[-1]]
+    assert written == wanted
+    assert own("decode", name="mine", tokens=list(b"na\xc3\xafve")) == "naïve"
+
+
+def test_going_back_gives_the_same_and_shows_what_is_held(own: Ask) -> None:
+    whole = own("read", name="mine", keep=0, tokens=[1, 2, 3, 4], temperature=1.0, values=True)
+    part = own("read", name="mine", keep=1, tokens=[2, 3, 4], temperature=1.0, values=True)
+    assert part["next"] == whole["next"]
+    assert [(each["layer"], each["name"]) for each in part["kept"]] == [(0, "k"), (1, "k")]
+    for new, old in zip(part["kept"], whole["kept"], strict=True):
+        assert new["shape"] == [2, 3, 8]
+        rows = old["data"].reshape(old["shape"])[:, 1:]
+        assert np.abs(new["data"].reshape(new["shape"]) - rows).max() < 1e-6
+    assert "kept" not in own("read", name="mine", keep=1, tokens=[2])
+    other = [
+        own("read", name="mine", keep=1, tokens=[2], temperature=5.0, seed=seed)["next"]["token"]
+        for seed in range(8)
+    ]
+    assert len(set(other)) > 1
+
+
+@torch.no_grad()
+def test_an_encoder_looks_at_a_whole_list(own: Ask) -> None:
+    tokens = [3, 1, 4, 1, 5, 9]
+    logits, maps = own.engine._held["lists"].model(torch.tensor([tokens]), return_attention=True)
+    found = own("look", name="lists", tokens=tokens)
+    assert found["shape"] == [2, 2, 6, 6]
+    assert found["answers"] == logits[0].argmax(-1).tolist()
+    for key, i in (("scores", 0), ("weights", 1)):
+        wanted = torch.stack([each[i][0] for each in maps]).flatten().numpy()
+        assert np.abs(found[key] - wanted).max() < 1e-6
+    assert np.abs(found["logits"] - logits[0].flatten().numpy()).max() < 1e-6
+
+
+def test_models_of_ones_own_are_listed(own: Ask) -> None:
+    opened = own("open")
+    assert opened["engine"] == "kernel"
+    mine, lists = opened["models"]
+    model = own.engine._held["mine"].model
+    assert mine == model_entry("mine", model) == own("load", name="mine")
+    assert (mine["kind"], mine["variant"], mine["cached"]) == ("gpt", "Q-K=V", {"k": 8})
+    assert mine["bytes_per_token"] == 2 * 2 * 8 * 4
+    assert mine["parameters"] == sum(p.numel() for p in model.parameters())
+    assert (lists["kind"], lists["bytes_per_token"]) == ("encoder", 0)
+
+
+def test_a_model_keeps_its_mode() -> None:
+    model = build_model(SMALL.replace(dropout=0.5), seed=0).train()
+    ask = Ask(LabEngine({"mine": model}))
+    first = ask("read", name="mine", keep=0, tokens=[1, 2, 3])
+    assert model.training
+    again = ask("read", name="mine", keep=0, tokens=[1, 2, 3])
+    assert (first["weights"] == again["weights"]).all()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"task": "sing"}, "unknown task of the lab 'sing'"),
+        ({"task": "load", "name": "min"}, "Did you mean 'mine'"),
+        ({"task": "look", "name": "mine", "tokens": [1]}, "Ask it to read"),
+        ({"task": "read", "name": "lists", "keep": 0, "tokens": [1]}, "Ask it to look"),
+        ({"task": "encode", "name": "lists", "text": "1"}, "Ask it to look"),
+        ({"task": "read", "name": "mine", "keep": 9, "tokens": [1]}, "keep=9, but mine holds 3"),
+        ({"task": "read", "name": "mine", "keep": 0, "tokens": []}, "at least 1"),
+        ({"task": "read", "name": "mine", "keep": 0, "tokens": [256]}, "from 0 to 255"),
+        ({"task": "read", "name": "mine", "keep": 3, "tokens": [1] * 22}, "reads at most 24"),
+        (
+            {"task": "read", "name": "mine", "keep": 0, "tokens": [1], "temperature": -1},
+            "0 is greedy",
+        ),
+        ({"task": "look", "name": "lists", "tokens": [1, 2]}, "trained on lists of 6"),
+        ({"task": "look", "name": "lists", "tokens": [1, 2, 3, 4, 5, 10]}, "from 0 to 9"),
+        ({"task": "read", "name": "mine"}, "missing 2 required positional arguments"),
+    ],
+)
+def test_what_cannot_be_is_answered_in_words(own: Ask, message: dict[str, Any], words: str) -> None:
+    own("read", name="mine", keep=0, tokens=[1, 2, 3])
+    assert words in own.refused(**message)
+    assert own("read", name="mine", keep=3, tokens=[4])["held"] == 4
+
+
+def test_models_that_the_lab_cannot_run_are_refused(tmp_path: Path) -> None:
+    image = ViTConfig(
+        d_model=16, n_layers=1, n_heads=2, image_size=8, patch_size=4, n_channels=1, n_classes=2
+    )
+    with pytest.raises(LabError, match="'mine' is a ViT"):
+        LabEngine({"mine": build_model(image)})
+    with pytest.raises(LabError, match=r"knows 300 tokens.*tokenizer=task\.tokenizer"):
+        LabEngine({"mine": build_model(SMALL.replace(vocab_size=300))})
+    with pytest.raises(LabError, match="models is empty"):
+        LabEngine({})
+    with pytest.raises(OSError, match=r"manifest\.json"):
+        LabEngine(folder=tmp_path)
+    (tmp_path / "manifest.json").write_text('{"models": []}')
+    with pytest.raises(LabError, match=r"manifest\.json is damaged"):
+        LabEngine(folder=tmp_path)
+
+
+def test_a_token_has_a_face() -> None:
+    assert face_of(b" def") == " def"
+    assert face_of(b"\xc3\xaf") == "ï"
+    assert face_of(b"\xc3") == "⟨c3⟩"
+    assert face_of(b"\xef\xbb\xbf") == "\ufeff"
+
+
+# ----------------------------------------------------------------------------- as the page does it
+
+
+def test_the_scripts_own_tests_pass() -> None:
+    tests = sorted(str(path) for path in HERE.glob("*.test.mjs"))
+    run = subprocess.run(
+        [find_node(), "--test", *tests], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"^(#|ℹ) pass [1-9]", run.stdout, re.MULTILINE), run.stdout
+
+
+def test_dice_and_choice_are_those_of_the_page() -> None:
+    seeds = [0, 1, 7, 65_537 * 12 + 40, 2**32 - 1, 2**32 + 3]
+    generator = torch.Generator().manual_seed(0)
+    rows = [(3 * torch.randn(300, generator=generator)).tolist() for _ in range(20)]
+    script_text = f"""
+import {{ readFileSync }} from "node:fs";
+const {{ choose, dice }} = await import({json.dumps(ENGINE.as_uri())});
+const [seeds, rows] = JSON.parse(readFileSync(0, "utf8"));
+const drawn = seeds.map((seed) => {{ const one = dice(seed); return [one(), one(), one()]; }});
+const chosen = rows.map((row, i) => [0, 0.5, 1.3].map((t) => choose(row, t, dice(i))));
+console.log(JSON.stringify([drawn, chosen]));
+"""
+    run = subprocess.run(
+        [find_node(), "--input-type=module", "-e", script_text],
+        input=json.dumps([seeds, rows]), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    drawn, chosen = json.loads(run.stdout)
+    for seed, wanted in zip(seeds, drawn, strict=True):
+        one = dice(seed)
+        assert [one() for _ in range(3)] == wanted
+    assert chosen == [
+        [choose(row, t, dice(i)) for t in (0, 0.5, 1.3)] for i, row in enumerate(rows)
+    ]
+    assert len({tuple(row) for row in chosen}) > 10
+
+
+def test_a_choice_follows_its_shares() -> None:
+    random = dice(1)
+    counts = [0, 0, 0]
+    for _ in range(4000):
+        counts[choose([0.0, math.log(3), -math.inf], 1.0, random)] += 1
+    assert counts[2] == 0
+    assert counts[1] / 4000 == pytest.approx(0.75, abs=0.03)
+
+
+# ------------------------------------------------------------------------------------- the models
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnx")
+    return small_lab(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def make_lab() -> ModuleType:
+    return script("make_lab")
+
+
+@pytest.fixture(params=["small", "course's"])
+def lab(request: pytest.FixtureRequest) -> Path:
+    """A lab's folder: a tiny one, and the course's own where it has been made."""
+    if request.param == "small":
+        return Path(request.getfixturevalue("made")) / "lab"
+    if not (COURSES / "manifest.json").is_file():
+        pytest.skip("data/lab has not been made: python scripts/make_lab.py export")
+    return COURSES
+
+
+def test_the_list_is_true_of_the_files(lab: Path) -> None:
+    manifest = read_manifest(lab / "manifest.json")
+    listed = {"manifest.json", "stored.json"}
+    facts = [manifest["tokenizer"]]
+    for entry in manifest["models"]:
+        model = load_weights(lab / entry["weights"]["file"])
+        assert entry.items() >= model_entry(entry["name"], model).items()
+        assert all((p.half().float() == p).all() for p in model.parameters())
+        facts += [entry["graph"], entry["weights"]]
+        numbers = 2 * sum(p.numel() for p in model.parameters())
+        assert numbers < entry["weights"]["bytes"] < numbers + 8_000
+        assert entry["graph"]["bytes"] < 40_000  # the weights are not in it
+    for file in facts:
+        data = (lab / file["file"]).read_bytes()
+        assert (file["bytes"], file["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert re.fullmatch(r"[\w.-]+", file["file"]), "a name that every server serves"
+        assert b".py" not in data or "tokenizer" in file["file"], "where it was traced"
+        listed.add(file["file"])
+    assert {path.name for path in lab.iterdir()} == listed
+
+
+def test_one_recipe_for_all(lab: Path) -> None:
+    manifest = read_manifest(lab / "manifest.json")
+    assert manifest["trained"] is True
+    for kind in ("gpt", "encoder"):
+        configs = [each["config"] for each in manifest["models"] if each["kind"] == kind]
+        shared = manifest["recipe"][kind]["model"]
+        assert all(config.items() >= shared.items() for config in configs)
+    for entry in manifest["models"]:
+        if entry["kind"] == "gpt":
+            loss = entry["loss"]
+            assert loss["low"] < loss["bits_per_byte"] < loss["high"]
+            assert f"{loss['n']} held-out windows" in loss["how"]
+        else:
+            assert 0 < entry["accuracy"] <= 1
+            assert entry["task"]["length"] == entry["config"]["max_seq_len"]
+
+
+def test_the_loss_is_that_of_the_rounded_model(made: Path, make_lab: ModuleType) -> None:
+    gpts, _ = families(make_lab, made / "text.py")
+    task = gpts.task()
+    manifest = read_manifest(made / "lab" / "manifest.json")
+    for entry in manifest["models"][:2]:
+        model = load_weights(made / "lab" / entry["weights"]["file"])
+        wanted = evaluate(model, task)["bits_per_byte"]
+        assert entry["loss"]["bits_per_byte"] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_same_runs_give_the_same_files(
+    made: Path, make_lab: ModuleType, tmp_path: Path
+) -> None:
+    gpts, encoders = families(make_lab, made / "text.py")
+    gpts = dataclasses.replace(gpts, variants=("Q-MQA",))
+    make_lab.export(tmp_path, made / "runs", (gpts, encoders))
+    for path in tmp_path.iterdir():
+        if path.name not in ("manifest.json", "stored.json"):  # these are of fewer models
+            assert path.read_bytes() == (made / "lab" / path.name).read_bytes(), path.name
+    entries = [
+        json.loads((f / "manifest.json").read_text())["models"] for f in (made / "lab", tmp_path)
+    ]
+    assert entries[0][1:] == entries[1]
+
+
+def test_runs_that_are_not_finished_or_of_another_text_are_refused(
+    made: Path, make_lab: ModuleType, tmp_path: Path
+) -> None:
+    gpts, _ = families(make_lab, made / "text.py")
+    with pytest.raises(make_lab.LabRunError, match=r"is not there.*make_lab\.py train QKV"):
+        make_lab.trained(gpts, "QKV", tmp_path, gpts.task())
+    (tmp_path / "gpt-q_k_v").mkdir()
+    (tmp_path / "gpt-q_k_v" / "checkpoint.safetensors").touch()
+    with pytest.raises(make_lab.LabRunError, match="is not finished"):
+        make_lab.trained(gpts, "QKV", tmp_path, gpts.task())
+    other = tmp_path / "other.py"
+    other.write_bytes((made / "text.py").read_bytes() + b"\n# more\n")
+    changed, _ = families(make_lab, other)
+    with pytest.raises(make_lab.LabRunError, match="another text, or other tokens"):
+        make_lab.trained(changed, "QKV", made / "runs", changed.task())
+
+
+def test_files_are_named_for_every_server(make_lab: ModuleType) -> None:
+    for family in (make_lab.GPTS, make_lab.ENCODERS):
+        stems = [family.stem(variant) for variant in family.variants]
+        assert len(set(stems)) == len(stems)
+        assert all(re.fullmatch(r"[a-z_-]+", stem) for stem in stems)
+        task_tokens = family.training.steps * family.training.batch_size * family.model.max_seq_len
+        assert family.kind != "gpt" or task_tokens == pytest.approx(24e6, rel=0.05)
+
+
+def test_the_lab_is_read_by_the_kernels_engine(lab: Path) -> None:
+    ask = Ask(LabEngine(folder=lab))
+    opened = ask("open")
+    manifest = read_manifest(lab / "manifest.json")
+    assert opened["models"] == manifest["models"]
+    tokenizer = BPETokenizer.load(lab / manifest["tokenizer"]["file"])
+    entry = opened["models"][0]
+    tokens = [each["token"] for each in ask("encode", name=entry["name"], text="def read")]
+    assert tokens == tokenizer.encode(b"def read").tolist()
+    assert ask("load", name=entry["name"]) == entry
+    assert ask("read", name=entry["name"], keep=0, tokens=tokens)["held"] == len(tokens)
+
+
+def test_runs_and_files_of_weights_can_be_looked_into(made: Path) -> None:
+    run, weights = made / "runs" / "gpt-q_kv-mqa", made / "lab" / "gpt-q_kv-mqa.safetensors"
+    ask = Ask(LabEngine({"run": run, "file": run / "checkpoint.safetensors", "rounded": weights}))
+    found = {
+        name: ask("read", name=name, keep=0, tokens=[5, 6, 7])
+        for name in ("run", "file", "rounded")
+    }
+    assert (found["run"]["weights"] == found["file"]["weights"]).all()
+    assert np.abs(found["run"]["weights"] - found["rounded"]["weights"]).max() < 1e-2
+    assert ask.engine._held["rounded"].tokenizer.vocab_size == 300
+    assert ask.engine._held["run"].tokenizer is not BYTES
+
+
+# --------------------------------------------------------------------------------- stored states
+
+
+def test_what_is_stored_is_what_the_engine_answers(lab: Path) -> None:
+    stored = json.loads((lab / "stored.json").read_text(encoding="utf-8"))
+    ask = Ask(LabEngine(folder=lab))
+    assert stored["examples"] == ask("open")["examples"]
+    for model in stored["models"]:
+        entry = model["entry"]
+        name, config = entry["name"], entry["config"]
+        if entry["kind"] == "encoder":
+            assert [run["tokens"] for run in model["lists"]] == stored["examples"]["lists"]
+            for run in model["lists"]:
+                found = ask("look", name=name, tokens=run["tokens"])
+                assert run["answers"] == found["answers"]
+                assert np.abs(np.array(run["scores"]) - found["scores"]).max() < 6e-3
+                _same_maps(run["maps"], found, len(run["tokens"]))
+            continue
+        tokens, prompt = model["tokens"], model["prompt"]
+        assert len(tokens) == len(model["likeliest"]) > prompt
+        text = ask("decode", name=name, tokens=tokens[:prompt])
+        assert text == stored["examples"]["text"]
+        found = ask("read", name=name, keep=0, tokens=tokens)
+        _same_maps(model["maps"], found, len(tokens))
+        assert len(model["maps"]) == config["n_layers"]
+        written = [first for (first, _), *_ in model["likeliest"]]
+        assert written[prompt - 1 : -1] == tokens[prompt:]  # greedy
+        assert found["next"]["token"] == written[-1]
+        for token in {*tokens, *(each[0] for row in model["likeliest"] for each in row)}:
+            assert str(token) in stored["faces"]
+
+
+def _same_maps(packed: list[list[str]], found: dict[str, Any], length: int) -> None:
+    weights = found["weights"].reshape(found["shape"])
+    for layer, heads in enumerate(packed):
+        for head, text in enumerate(heads):
+            assert np.abs(unpack_map(text, length).numpy() - weights[layer, head]).max() < 0.01
+
+
+def test_the_page_replays_what_is_stored(made: Path) -> None:
+    stored = json.loads((made / "lab" / "stored.json").read_text(encoding="utf-8"))
+    answers = in_page(
+        "attention_lab",
+        """await (async () => {
+          const engine = new view.StoredEngine(data);
+          await engine.open();
+          const all = [];
+          for (const { entry, tokens, lists } of data.models) {
+            if (tokens) all.push(await engine.read(entry.name, tokens.slice(0, 5)));
+            else all.push(await engine.look(entry.name, lists[0].tokens));
+          }
+          const plain = ({ weights, shape, next }) => ({ weights: [...weights], shape, next });
+          let refused = "";
+          await engine.look(data.models.at(-1).entry.name, [0]).catch((e) => (refused = e.message));
+          return [all.map(plain), refused];
+        })()""",
+        stored,
+    )
+    ask = Ask(LabEngine(folder=made / "lab"))
+    for model, answer in zip(stored["models"], answers[0], strict=True):
+        name = model["entry"]["name"]
+        if "tokens" in model:
+            found = ask("read", name=name, keep=0, tokens=model["tokens"][:5])
+        else:
+            found = ask("look", name=name, tokens=model["lists"][0]["tokens"])
+        assert answer["shape"] == found["shape"]
+        assert np.abs(np.array(answer["weights"]) - found["weights"]).max() < 0.01
+    assert "was not stored" in answers[1]
+
+
+def test_the_book_carries_the_lab(made: Path, tmp_path: Path) -> None:
+    conf = script("conf")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "old.onnx").touch()
+    conf.write_lab(made / "lab", tmp_path)
+    carried = {path.name for path in (tmp_path / "models").iterdir()}
+    assert carried == {path.name for path in (made / "lab").iterdir()} - {"stored.json"}
+    text = (tmp_path / "stored.js").read_text(encoding="utf-8")
+    body = re.fullmatch(r"window\.QKV_LAB_STORED = (.*);\n", text, re.DOTALL)
+    assert body is not None
+    assert json.loads(body[1]) == json.loads((made / "lab" / "stored.json").read_text())
+    runtime = json.loads((tmp_path / "runtime.json").read_text())
+    vendor = ROOT / "book" / "_static" / "vendor" / "onnxruntime-web"
+    for role, ending in (("script", ".mjs"), ("wasm", ".wasm")):
+        data = (vendor / runtime[role]["file"]).read_bytes()
+        assert runtime[role]["file"].endswith(ending)
+        assert runtime[role]["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_untrained_models_never_lie_in_the_courses_folder(
+    make_lab: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        make_lab.main(["export", "--untrained"])
+    assert "data/lab is for trained models" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        make_lab.main(["train", "QKW"])
+
+
+def test_a_name_that_is_not_there_offers_the_nearest(own: Ask) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'mine'"):
+        own.engine._find("mime")
