@@ -1,0 +1,130 @@
+"""AttentionLab in a notebook: what its view is told, what it refuses, and that it answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from qkvlib import (
+    SHARINGS,
+    AttentionLab,
+    LabEngine,
+    ModelConfig,
+    build_model,
+    bytes_per_token,
+    config_from_dict,
+)
+from qkvlib.widgets import base, static_html
+from qkvlib.widgets.attention_lab import LONGEST_PROMPT
+
+from small_lab import small_lab
+from widget_pages import refuses
+
+SMALL = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=256, max_seq_len=24)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> LabEngine:
+    return LabEngine(folder=small_lab(tmp_path_factory) / "lab")
+
+
+def test_it_tells_the_view_what_there_is(engine: LabEngine) -> None:
+    lab = AttentionLab(engine)
+    assert (lab.kind, lab.variant, lab.other) == ("text", "gpt/QKV", "")
+    assert lab.prompt == engine.catalogue["examples"]["text"]
+    assert len(lab.digits) == lab.task["length"] == 10
+    by_title = {(row["kind"], row["title"]): row for row in lab.models}
+    assert set(by_title) == {("text", "QKV"), ("text", "Q-MQA"), ("lists", "(Q=K-V)+")}
+    tied = by_title["text", "Q-MQA"]
+    assert (tied["sharing"], tied["option"], tied["config"]["cached"]) == ("Q-K=V", "MQA", ["k"])
+    assert tied["quality"]["low"] < tied["quality"]["value"] < tied["quality"]["high"]
+    assert tied["download"] > 10_000
+    (entry,) = (each for each in engine.catalogue["models"] if each["name"] == tied["name"])
+    config = config_from_dict(entry["config"])
+    assert tied["bytes_per_token"] == bytes_per_token(config, torch.float32)
+    assert by_title["lists", "(Q=K-V)+"]["option"] == "(X)+"
+    json.dumps(lab.state())
+
+
+@pytest.mark.parametrize("spelling", ["Q-MQA", "(Q, K=V) MQA", "gpt/Q-MQA", "q-mqa"])
+def test_variants_are_read_in_any_spelling(engine: LabEngine, spelling: str) -> None:
+    assert AttentionLab(engine, variant=spelling).variant == "gpt/Q-MQA"
+
+
+def test_kind_and_variant_change_together(engine: LabEngine) -> None:
+    lab = AttentionLab(engine)
+    lab.update(kind="lists", variant="(Q=K-V)+")
+    assert lab.variant == "encoder/(Q=K-V)+"
+    assert AttentionLab(engine, kind="lists").variant == "encoder/(Q=K-V)+"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "texts"}, ["unknown kind 'texts'", "'text'"]),
+        ({"variant": "Q=K=V"}, ["unknown variant 'Q=K=V'", "Q-MQA", ".update(kind=…"]),
+        ({"other": "encoder/(Q=K-V)+"}, ["unknown other"]),
+        ({"layer": 2}, ["layer=2", "has 2", "0 to 1"]),
+        ({"head": -1}, ["head=-1", "0 to 1"]),
+        ({"head": True}, ["head"]),
+        ({"temperature": -0.1}, ["temperature=-0.1", "0 or more"]),
+        ({"temperature": float("nan")}, ["temperature=nan"]),
+        ({"seed": -1}, ["seed=-1"]),
+        ({"prompt": "x" * (LONGEST_PROMPT + 1)}, ["20,001 characters", "20,000"]),
+        ({"digits": [1, 2, 3]}, ["digits=[1, 2, 3]", "expected 10"]),
+        ({"digits": [10] * 10}, ["from 0 to 9"]),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_changes(
+    engine: LabEngine, change: dict[str, Any], words: list[str]
+) -> None:
+    refuses(AttentionLab(engine), change, words)
+
+
+def test_it_answers_its_view(engine: LabEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = AttentionLab(engine)
+    sent: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(lab, "send", lambda content, buffers=None: sent.append((content, buffers)))
+    for message in (
+        {"id": 1, "task": "encode", "name": lab.variant, "text": "if x"},
+        {"id": 2, "task": "read", "name": lab.variant, "keep": 0, "tokens": [1, 2, 3]},
+        {"id": 3, "task": "dance"},
+        {"something": "else"},
+    ):
+        lab._handle_custom_msg(message, [])
+    assert [content["id"] for content, _ in sent] == [1, 2, 3]
+    answer, buffers = sent[1]
+    assert answer["result"]["shape"] == [2, 2, 3, 3]
+    assert len(buffers[answer["result"]["weights"]["buffer"]]) == 4 * 2 * 2 * 3 * 3
+    assert "dance" in sent[2][0]["error"]
+
+
+def test_models_of_ones_own() -> None:
+    before, after = (build_model(SMALL, seed=seed) for seed in (0, 1))
+    lab = AttentionLab(LabEngine({"before": before, "after": after}), variant="after")
+    assert [row["option"] for row in lab.models] == ["before", "after"], "told apart by name"
+    assert [row["quality"] for row in lab.models] == [None, None]
+    assert lab.task == {}
+    assert "not measured" not in lab.describe()
+    assert "for each token" in lab.describe()
+
+
+def test_it_says_in_words_what_there_is(engine: LabEngine) -> None:
+    lab = AttentionLab(engine)
+    text = lab.describe()
+    assert "Q-MQA (Q, K=V): " in text
+    assert "bits per byte (" in text
+    page = static_html(lab)
+    assert "where scripts run" in page
+    assert len(page) < 12_000
+    assert "% right" in AttentionLab(engine, kind="lists").describe()
+
+
+def test_names_belong_to_python() -> None:
+    source = base.module_source("attention_lab")
+    own = source.partition("// What is behind the Attention Lab's picture")[2]
+    assert own
+    assert not any(f'"{name}"' in own for name in SHARINGS if name not in ("QKV", "Q-K=V"))
