@@ -179,18 +179,14 @@ def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_it_carries_its_configuration_and_half_the_bytes(
-    graphs: Mapping[str, tuple[Any, Path]], tmp_path: Path
+    graphs: Mapping[str, tuple[Any, Path]],
 ) -> None:
     model, path = graphs["Q-K=V"]
     props = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert config_from_dict(json.loads(props[export.METADATA_KEY])) == model.config
-    large = build_model(CAUSAL.replace(d_model=128, variant="Q-K=V"), seed=0)
-    sizes = [
-        export_onnx(large, tmp_path / f"{half}.onnx", half=half).stat().st_size
-        for half in (False, True)
-    ]
-    weights = 4 * sum(p.numel() for p in large.parameters())
-    assert sizes[0] - sizes[1] > 0.45 * weights
+    # Its weights are inside; in float32 they alone would take four bytes each.
+    path = graphs["QKV"][1]
+    assert path.stat().st_size < 3 * sum(p.numel() for p in graphs["QKV"][0].parameters())
 
 
 def test_the_command_exports_a_run(tmp_path: Path) -> None:
