@@ -32,7 +32,11 @@ def page_names() -> list[str]:
 def _inputs() -> Iterator[Path]:
     yield ROOT / "index.md"
     yield from (ROOT / "notebooks").glob("*.ipynb")
-    for folder, patterns in (("book", ("*",)), ("qkvlib", ("*.py", "*.js"))):
+    for folder, patterns in (
+        ("book", ("*",)),
+        ("data/lab", ("*",)),
+        ("qkvlib", ("*.py", "*.js")),
+    ):
         for pattern in patterns:
             for path in (ROOT / folder).rglob(pattern):
                 if path.is_file() and not {"_build", "__pycache__"} & set(path.parts):

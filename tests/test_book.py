@@ -335,6 +335,9 @@ def test_heavy_scripts_come_only_where_they_are_used(name: str) -> None:
     assert ("mathjax" in loaded) == ("math" in seen.classes)
     assert ("qkv-widgets.js" in loaded) == ("qkv-widget" in seen.classes)
     assert "fontawesome.js" not in loaded
+    # The lab's models and what runs them come when the lab is started, not with a page.
+    assert "onnxruntime" not in loaded
+    assert "_static/lab/" not in loaded
 
 
 def test_style_sheets_ask_for_nothing_outside() -> None:

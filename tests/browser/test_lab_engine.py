@@ -234,6 +234,8 @@ def test_going_back_and_what_is_held(small: Path, open_lab: Callable[[Path], Ope
     words, retry = refusal(page, "read", name=name, keep=9, tokens=[1])
     assert "holds 4 tokens" in words
     assert not retry
+    assert "0 is greedy" in refusal(page, "read", name=name, keep=0, tokens=[1], temperature=-1)[0]
+    assert ask(page, "read", name=name, keep=4, tokens=[1])["held"] == 5  # nothing was forgotten
     assert "Ask it to read" in refusal(page, "look", name=name, tokens=[1])[0]
     assert "no task sing" in refusal(page, "sing")[0]
 

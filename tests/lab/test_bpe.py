@@ -40,6 +40,7 @@ HARD = [
     "مرحبا بالعالم, שלום עולם",
     "日本語のテキスト\u3000with wide blanks\u00a0and hard ones\ufeff",
     "\x00\x01\x7f\xad\x9f",
+    "\ufeffbegins with a mark of byte order",
 ]
 
 

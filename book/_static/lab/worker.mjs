@@ -5,7 +5,7 @@
 // the same. A page that may stop between tokens asks for one token at a time.
 
 import { textStream } from "./bpe.mjs";
-import { Engine, choose, dice, likeliest } from "./engine.mjs";
+import { Engine, EngineError, choose, dice, likeliest } from "./engine.mjs";
 
 const LIKELIEST = 5;
 
@@ -44,6 +44,9 @@ const TASKS = {
   /** Keep the first tokens that are held, read more, and choose what comes next. */
   read: ({ name, keep, tokens, temperature = 0, seed = 0, values = false }) =>
     engineOf().use(name, "gpt", async (session) => {
+      if (!(temperature >= 0 && temperature < Infinity)) {
+        throw new EngineError(`temperature=${temperature}: expected 0 or more; 0 is greedy.`);
+      }
       const { logits, weights, shape, ms } = await session.read(keep, tokens);
       // The lot depends on the place, so that going back and on again gives the same text.
       const token = choose(logits, temperature, dice(seed * 65_537 + session.length));
