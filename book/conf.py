@@ -16,7 +16,9 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
+from qkvlib.lab import LabEngine
 from qkvlib.records import write_atomically
+from qkvlib.widgets import AttentionLab
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -146,13 +148,13 @@ def write_lab(lab: Path, target: Path) -> None:
     Args:
         lab: The folder of its models.
         target: The folder that gets them as ``models/``; the stored runs as ``stored.js``, a
-            classic script, which also a page opened from ``file://`` may load; and what there is
-            to know of the runtime as ``runtime.json``.
+            classic script, which also a page opened from ``file://`` may load, with the state that
+            an ``<attention-lab>`` begins from; and what there is to know of the runtime as
+            ``runtime.json``.
     """
     shutil.rmtree(target / "models", ignore_errors=True)
     shutil.copytree(lab, target / "models", ignore=shutil.ignore_patterns("stored.json"))
-    stored = (lab / "stored.json").read_text(encoding="utf-8")
-    write_atomically(target / "stored.js", f"window.QKV_LAB_STORED = {stored.rstrip()};\n")
+    stored = json.loads((lab / "stored.json").read_text(encoding="utf-8"))
     vendored = json.loads((ROOT / "book" / "vendor.json").read_text(encoding="utf-8"))["packages"]
     files = next(each["files"] for each in vendored if each["name"] == "onnxruntime-web")
     runtime = {
@@ -162,6 +164,10 @@ def write_lab(lab: Path, target: Path) -> None:
         if entry["target"].endswith(ending)
     }
     write_atomically(target / "runtime.json", json.dumps(runtime))
+    stored["state"] = AttentionLab(LabEngine(folder=lab)).static_state()
+    stored["runtime_bytes"] = sum(entry["bytes"] for entry in runtime.values())
+    text = json.dumps(stored, ensure_ascii=False, separators=(",", ":"))
+    write_atomically(target / "stored.js", f"window.QKV_LAB_STORED = {text};\n")
 
 
 def carry_lab(app: Any) -> None:

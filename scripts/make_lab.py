@@ -309,55 +309,60 @@ def stored_states(engine: LabEngine) -> dict[str, Any]:
     ask = Asker(engine)
     opened = ask("open")
     faces: dict[int, str] = {}
+    tokens, prompt = _written(ask, opened, faces)
     models = []
     for entry in opened["models"]:
-        run = _stored_text if entry["kind"] == "gpt" else _stored_lists
         kept = {name: v for name, v in entry.items() if name not in ("graph", "weights")}
-        models.append({"entry": kept} | run(ask, entry, opened["examples"], faces))
+        if entry["kind"] == "gpt":
+            run = _stored_text(ask, entry["name"], tokens, faces)
+        else:
+            run = _stored_lists(ask, entry["name"], opened["examples"]["lists"])
+        models.append({"entry": kept} | run)
     return {
         "about": opened["about"],
         "examples": opened["examples"],
+        "text": {"tokens": tokens, "prompt": prompt},
         "faces": {str(token): faces[token] for token in sorted(faces)},
         "models": models,
     }
 
 
-def _stored_text(
-    ask: Asker, entry: dict[str, Any], examples: dict[str, Any], faces: dict[int, str]
-) -> dict[str, Any]:
-    """The prompt and what follows: tokens, what came next after each, and a map for each head."""
-    name = entry["name"]
-    prompt = ask("encode", name=name, text=examples["text"])
+def _written(ask: Asker, opened: dict[str, Any], faces: dict[int, str]) -> tuple[list[int], int]:
+    """The prompt, and what the first language model adds: the text that all of them read.
+
+    Maps of two models can be compared only where both have read the same.
+    """
+    first = next(entry for entry in opened["models"] if entry["kind"] == "gpt")
+    prompt = ask("encode", name=first["name"], text=opened["examples"]["text"])
+    faces |= {each["token"]: each["face"] for each in prompt}
     tokens = [each["token"] for each in prompt]
-    new = min(NEW_TOKENS, entry["config"]["max_seq_len"] - len(tokens))
+    room = first["config"]["max_seq_len"] - len(tokens)
+    keep = 0
+    for _ in range(min(NEW_TOKENS, room)):
+        found = ask("read", name=first["name"], keep=keep, tokens=tokens[keep:])
+        keep = len(tokens)
+        tokens.append(found["next"]["token"])
+    return tokens, len(prompt)
+
+
+def _stored_text(ask: Asker, name: str, tokens: list[int], faces: dict[int, str]) -> dict[str, Any]:
+    """What a model takes for likely after each token, and a map for each head."""
     rows: list[torch.Tensor] = []
     after = []
-    for at in range(len(tokens) + new):
-        found = ask("read", name=name, keep=at, tokens=[tokens[at]])
+    for at, token in enumerate(tokens):
+        found = ask("read", name=name, keep=at, tokens=[token])
         rows.append(found["weights"].view(found["shape"])[:, :, 0])
         after.append([[each["token"], round(each["share"], 3)] for each in found["likeliest"]])
         faces |= {each["token"]: each["face"] for each in [found["next"], *found["likeliest"]]}
-        if at + 1 == len(tokens):
-            tokens.append(found["next"]["token"])
-    faces |= {each["token"]: each["face"] for each in prompt}
-    tokens = tokens[: len(rows)]
-    length = len(rows)
-    maps = torch.stack([F.pad(row, (0, length - row.shape[-1])) for row in rows], dim=2)
-    return {
-        "prompt": len(prompt),
-        "tokens": tokens,
-        "likeliest": after,
-        "maps": [[pack_map(head) for head in layer] for layer in maps],
-    }
+    maps = torch.stack([F.pad(row, (0, len(rows) - row.shape[-1])) for row in rows], dim=2)
+    return {"likeliest": after, "maps": [[pack_map(head) for head in layer] for layer in maps]}
 
 
-def _stored_lists(
-    ask: Asker, entry: dict[str, Any], examples: dict[str, Any], faces: dict[int, str]
-) -> dict[str, Any]:
+def _stored_lists(ask: Asker, name: str, examples: list[list[int]]) -> dict[str, Any]:
     """The lists, the answers, and a map for each head."""
     lists = []
-    for tokens in examples["lists"]:
-        found = ask("look", name=entry["name"], tokens=tokens)
+    for tokens in examples:
+        found = ask("look", name=name, tokens=tokens)
         weights = found["weights"].view(found["shape"])
         lists.append(
             {

@@ -347,14 +347,14 @@ export function unpack(text) {
 export class StoredEngine {
   kind = "stored";
 
-  /** @param {object} stored What scripts/make_lab.py has kept: examples, faces and models. */
+  /** @param {object} stored What scripts/make_lab.py has kept: examples, text, faces and models. */
   constructor(stored) {
     this.faces = stored.faces;
     this.given = stored.examples.text;
+    this.runtimeBytes = stored.runtime_bytes ?? 0; // what models that compute need beside themselves
     this.models = new Map(stored.models.map((model) => [model.entry.name, model]));
-    const { tokens = [], prompt = 0 } = stored.models.find((model) => model.tokens) ?? {};
-    this.text = tokens.map((token) => this.#faced(token));
-    this.prompt = prompt;
+    this.text = stored.text.tokens.map((token) => this.#faced(token));
+    this.prompt = stored.text.prompt;
   }
 
   #faced(token) {

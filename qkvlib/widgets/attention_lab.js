@@ -120,6 +120,9 @@ thead th { position: sticky; top: 0; background: var(--bg); }
   .lab { padding: 18px 20px; }
   .choose { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
   .lab .options.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .aside { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px 22px; }
+  .aside > .both { grid-column: 1 / -1; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 22px; }
+  .aside > .tour { grid-column: 1 / -1; }
 }
 @container (min-width: 700px) {
   .maps.one { grid-template-columns: minmax(0, 340px) minmax(0, 1fr); }
@@ -129,6 +132,7 @@ thead th { position: sticky; top: 0; background: var(--bg); }
   .lab .options.two { grid-template-columns: repeat(4, minmax(0, 1fr)); }
   .choose.both { grid-template-columns: minmax(0, 5fr) auto auto; }
   .columns { grid-template-columns: minmax(0, 1fr) 340px; }
+  .aside, .aside > .both { grid-template-columns: minmax(0, 1fr); gap: 16px; }
 }
 @media (pointer: coarse) {
   select, .lab input[type="text"] { min-height: 44px; }
@@ -581,7 +585,11 @@ function render({ model, el }) {
         strip.append(chips[j]);
       }
       const text = state.kind === "lists" ? ` ${face} ` : face === "\n" ? "↵\n" : face;
-      if (chips[j].textContent !== text) chips[j].textContent = text;
+      if (chips[j].textContent !== text) {
+        chips[j].textContent = text;
+        if (text.trim()) chips[j].removeAttribute("aria-label");
+        else chips[j].setAttribute("aria-label", spoken(face)); // blanks alone would not be read
+      }
       const kind = `${state.kind === "text" && j >= lab.prompt ? "mine" : ""} ${j >= n ? "later" : ""} ${j === i ? "at" : ""}`;
       if (chips[j].className !== kind) chips[j].className = kind;
       chips[j].setAttribute("aria-selected", String(j === i));
@@ -789,6 +797,7 @@ function render({ model, el }) {
           root: h("div", { class: "panel" }, title, picture, h("div", { class: "gauge", "aria-hidden": "true" }, bar), text),
         };
       }); // prettier-ignore
+      cachePanel.classList.toggle("both", names.length > 1);
       cachePanel.replaceChildren(...layers.map((each) => each.root));
     }
     const n = upto();
@@ -831,6 +840,7 @@ function render({ model, el }) {
 
   function drawLean(state) {
     cachePanel.dataset.drawn = "lean";
+    cachePanel.classList.toggle("both", lab.shown().length > 1);
     const parts = lab.shown().map((name) => {
       const look = lab.tape(name);
       const { n_layers: count, n_heads: rows } = entry(name).config;
@@ -936,7 +946,7 @@ function render({ model, el }) {
     if (total) gaugeBar.value = loaded / total;
     else gaugeBar.removeAttribute("value");
     wake.node.hidden = !(lab.replays && waker && kind !== "loading" && !stalled);
-    wake.update(false, `Start the models (${megabytes(entry().download)})`);
+    wake.update(false, `Start the models (${megabytes(entry().download + (lab.engine?.runtimeBytes ?? 0))})`);
     again.node.hidden = !(stalled && retry);
   }
 

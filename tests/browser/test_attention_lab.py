@@ -67,10 +67,21 @@ def settled(page: Any) -> None:
             const root = document.querySelector('.qkv-widget [data-lm-suppress-shortcuts]')
               ?.shadowRoot;
             const chips = root?.querySelectorAll('.tokens span').length;
-            return chips > 0 && root.querySelector('.cached')?.textContent
-              .includes(`for ${chips} token`);
+            const caches = [...root?.querySelectorAll('.cached') ?? []];
+            return chips > 0 && caches.length > 0
+              && caches.every((each) => each.textContent.includes(`for ${chips} token`));
         }"""
     )
+
+
+def until(page: Any, condition: str, n: int = 0) -> None:
+    """Wait for a condition on the lab's ``sheet`` and ``n``."""
+    sheet = page.locator(".sheet.lab").element_handle()
+    page.wait_for_function(f"([sheet, n]) => {condition}", arg=[sheet, n], timeout=60_000)
+
+
+WRITTEN = "sheet.querySelectorAll('.tokens span.mine').length >= n"
+LONGER = "sheet.querySelectorAll('.tokens span').length > n"
 
 
 def words(page: Any) -> list[str]:
@@ -90,15 +101,18 @@ def choose(page: Any, legend: str, option: str) -> None:
     group.get_by_role("radio", name=re.compile(rf"^{re.escape(option)}( |$)")).check(force=True)
 
 
+def rewind(page: Any) -> None:
+    page.get_by_role("button", name="Back to the prompt").click()
+    until(page, "!sheet.querySelector('.tokens span.mine')")
+    settled(page)
+
+
 def write(page: Any, n: int) -> None:
     """Have so many tokens written."""
     for _ in range(n):
         before = page.locator(".tokens span").count()
         page.get_by_role("button", name="One token").click()
-        page.wait_for_function(
-            "([sheet, n]) => sheet.querySelectorAll('.tokens span').length > n",
-            [page.locator(".sheet.lab").element_handle(), before],
-        )
+        until(page, LONGER, before)
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(tab: Visit, address: str) -> None:
@@ -122,7 +136,7 @@ def test_from_a_file_it_says_why_nothing_runs(site: Path, visit: Visit) -> None:
     page = visit.open((site / "book" / "lab.html").as_uri())
     settled(page)
     assert "no model can run" in page.locator(".status").inner_text()
-    assert page.get_by_label("Prompt").get_attribute("readonly") is not None
+    assert page.get_by_role("textbox", name="Prompt").get_attribute("readonly") is not None
     choose(page, "Sharing", "Q-K=V")
     page.get_by_text("50 % saved").first.wait_for()
     assert visit.errors == []
@@ -134,13 +148,9 @@ def test_a_hundred_tokens_are_those_of_pytorch(
 ) -> None:
     page = lab()
     put(page, variant=entry["name"])
-    page.get_by_role("button", name="Back to the prompt").click()
-    page.locator(".status").wait_for(state="hidden")
+    rewind(page)
     page.get_by_role("button", name="Write").click()
-    page.wait_for_function(
-        "sheet => sheet.querySelectorAll('.tokens span.mine').length >= 100",
-        page.locator(".sheet.lab").element_handle(),
-    )
+    until(page, WRITTEN, 100)
     page.get_by_role("button", name="Pause").click()
     settled(page)
     given = torch_side.answer({"task": "encode", "name": entry["name"], "text": PROMPT})[0]
@@ -201,10 +211,7 @@ def test_a_change_of_model_answers_at_once(lab: Callable[..., Any]) -> None:
 def test_it_writes_a_hundred_tokens_a_second(lab: Callable[..., Any]) -> None:
     page = lab()
     page.get_by_role("button", name="Write").click()
-    page.wait_for_function(
-        "sheet => sheet.querySelectorAll('.tokens span.mine').length >= 60",
-        page.locator(".sheet.lab").element_handle(),
-    )
+    until(page, WRITTEN, 60)
     page.get_by_role("button", name="Pause").click()
     speed = page.locator(".facts").get_by_text("tokens/s").inner_text()
     assert int(re.search(r"([\d,]+) tokens/s", speed)[1].replace(",", "")) >= 100, speed  # type: ignore[index]
@@ -212,7 +219,7 @@ def test_it_writes_a_hundred_tokens_a_second(lab: Callable[..., Any]) -> None:
 
 def test_it_goes_back_and_forth(lab: Callable[..., Any]) -> None:
     page = lab()
-    page.get_by_role("button", name="Back to the prompt").click()
+    rewind(page)
     write(page, 6)
     n = page.locator(".tokens span").count()
     slider = page.get_by_role("slider", name="Go back and forth in the text")
@@ -227,8 +234,7 @@ def test_it_goes_back_and_forth(lab: Callable[..., Any]) -> None:
     assert held(page)[0] == full * (n - 2) // (n - 3)
     assert page.locator(".tokens span").count() == n, "nothing new is written on the way"
     text = words(page)
-    page.get_by_role("button", name="Back to the prompt").click()
-    settled(page)
+    rewind(page)
     write(page, 6)
     assert words(page) == text, "greedy twice is the same twice"
 
@@ -294,12 +300,9 @@ def test_lists_and_how_symmetric_their_scores_are(
 )
 def test_strange_prompts_leave_it_whole(prompt: str, lab: Callable[..., Any]) -> None:
     page = lab()
-    page.get_by_label("Prompt").fill(prompt)
+    page.get_by_role("textbox", name="Prompt").fill(prompt)
     page.wait_for_timeout(400)
-    page.wait_for_function(
-        "sheet => !sheet.querySelector('.tokens span.mine')",
-        page.locator(".sheet.lab").element_handle(),
-    )
+    until(page, "!sheet.querySelector('.tokens span.mine')")
     settled(page)
     most = GPTS[0]["config"]["max_seq_len"]
     assert 1 <= page.locator(".tokens span").count() <= most - 16
@@ -312,10 +315,10 @@ def test_strange_prompts_leave_it_whole(prompt: str, lab: Callable[..., Any]) ->
 
 def test_an_empty_prompt_waits_and_a_full_text_ends(lab: Callable[..., Any]) -> None:
     page = lab()
-    page.get_by_label("Prompt").fill("")
+    page.get_by_role("textbox", name="Prompt").fill("")
     page.get_by_text("Type something for the model to go on from.").wait_for()
     assert page.get_by_role("button", name="Write").get_attribute("aria-disabled") == "true"
-    page.get_by_label("Prompt").fill("def ")
+    page.get_by_role("textbox", name="Prompt").fill("def ")
     settled(page)
     page.get_by_role("button", name="Write").click()
     page.get_by_text(re.compile("^The text is full")).wait_for(timeout=60_000)
@@ -325,13 +328,14 @@ def test_an_empty_prompt_waits_and_a_full_text_ends(lab: Callable[..., Any]) -> 
     choose(page, "Sharing", "Q=K=V")
     settled(page)
     assert held(page)[1] == most
-    page.get_by_role("button", name="Back to the prompt").click()
-    settled(page)
+    rewind(page)
     write(page, 1)
 
 
 def test_many_changes_at_once_end_in_the_last(lab: Callable[..., Any]) -> None:
     page = lab()
+    rewind(page)
+    page.get_by_label("Pace").select_option("calm")
     page.get_by_role("button", name="Write").click()
     names = [entry["name"] for entry in GPTS]
     for i in range(30):
@@ -366,7 +370,7 @@ def test_what_does_not_come_can_be_tried_again(
 def test_a_slow_network_shows_how_far_it_is(tab: Visit, lab: Callable[..., Any]) -> None:
     page = lab(start=False)
     gates: list[Any] = []
-    tab.context.route("**/*.wasm", gates.append)
+    tab.context.route("**/*.wasm", lambda route: gates.append(route))
     page.get_by_role("button", name=re.compile("^Start the models")).click()
     page.get_by_role("progressbar", name="Loading").wait_for()
     choose(page, "Sharing", "Q-K=V")  # the page lives on
@@ -393,10 +397,7 @@ def test_a_lost_worker_is_replaced(lab: Callable[..., Any]) -> None:
         }"""
     )
     page.get_by_role("button", name="One token").click()
-    page.wait_for_function(
-        "([sheet, n]) => sheet.querySelectorAll('.tokens span').length > n",
-        [page.locator(".sheet.lab").element_handle(), len(before)],
-    )
+    until(page, LONGER, len(before))
     assert words(page)[: len(before)] == before
     assert page.evaluate("window.qkvWorkers.length") == 2
 
@@ -405,7 +406,7 @@ def test_a_link_brings_somebody_else_to_the_same_place(
     lab: Callable[..., Any], browser: Any, tab: Visit
 ) -> None:
     page = lab()
-    page.get_by_label("Prompt").fill("class Stack:\n    def ")
+    page.get_by_role("textbox", name="Prompt").fill("class Stack:\n    def ")
     page.wait_for_timeout(400)
     page.locator(".status").wait_for(state="hidden")
     choose(page, "Sharing", "Q=K=V")
@@ -420,11 +421,7 @@ def test_a_link_brings_somebody_else_to_the_same_place(
     assert copied == page.url
     other = Visit(browser)
     fresh = other.open(copied)
-    fresh.wait_for_function(
-        "([sheet, n]) => sheet.querySelectorAll('.tokens span').length === n",
-        [fresh.locator(".sheet.lab").element_handle(), len(text)],
-        timeout=60_000,
-    )
+    until(fresh, "sheet.querySelectorAll('.tokens span').length === n", len(text))
     settled(fresh)
     assert words(fresh) == text
     assert trait(fresh, "layer") == 2
@@ -435,7 +432,7 @@ def test_a_link_brings_somebody_else_to_the_same_place(
 def test_the_tour_is_done_by_doing(lab: Callable[..., Any]) -> None:
     page = lab()
     tour = page.locator(".tour")
-    page.get_by_role("button", name="Back to the prompt").click()
+    rewind(page)
     write(page, 5)
     page.locator(".tokens span").nth(4).click()
     choose(page, "Sharing", "Q-K=V")
