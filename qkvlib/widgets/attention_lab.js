@@ -91,7 +91,7 @@ canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; 
 .facts dt { color: var(--muted); }
 .facts .who { grid-column: 1 / -1; color: var(--fg); font-weight: 600; margin-top: 4px; }
 .facts .who + dd { display: none; }
-.dock { display: grid; gap: 4px; font-size: 13.5px; font-variant-numeric: tabular-nums; }
+.brief { display: grid; gap: 4px; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 .facts dd { margin: 0; font-variant-numeric: tabular-nums; }
 .lean { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: 4px 8px; align-items: center;
   font-size: 13px; font-variant-numeric: tabular-nums; }
@@ -118,7 +118,8 @@ thead th { position: sticky; top: 0; background: var(--bg); }
 
 @container (min-width: 560px) {
   .lab { padding: 18px 20px; }
-  .choose { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); }
+  .choose { grid-template: auto auto / minmax(0, 3fr) minmax(0, 2fr); }
+  .choose > :first-child { grid-row: 1 / 3; }
   .lab .options.two { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .aside { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px 22px; }
   .aside > .both { grid-column: 1 / -1; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 22px; }
@@ -128,9 +129,10 @@ thead th { position: sticky; top: 0; background: var(--bg); }
   .maps.one { grid-template-columns: minmax(0, 340px) minmax(0, 1fr); }
 }
 @container (min-width: 900px) {
-  .dock { display: none; }
+  .brief { display: none; }
   .lab .options.two { grid-template-columns: repeat(4, minmax(0, 1fr)); }
-  .choose.both { grid-template-columns: minmax(0, 5fr) auto auto; }
+  .choose { grid-template: auto / minmax(0, 5fr) auto auto; }
+  .choose > :first-child { grid-row: auto; }
   .columns { grid-template-columns: minmax(0, 1fr) 340px; }
   .aside, .aside > .both { grid-template-columns: minmax(0, 1fr); gap: 16px; }
 }
@@ -343,7 +345,7 @@ function render({ model, el }) {
   });
   const options = radios({ legend: "Heads", onchoose: (name) => choose({ variant: name }) });
   const beside = chooser("Beside it", (name) => choose({ other: name }));
-  const chooseBox = h("div", { class: "choose both" }, sharing.root, options.root, beside.root);
+  const chooseBox = h("div", { class: "choose" }, sharing.root, options.root, beside.root);
 
   /** Change what is looked at; what no longer fits falls to the nearest. */
   function choose(changes) {
@@ -494,7 +496,7 @@ function render({ model, el }) {
   const strip = h("div", { class: "tokens mono", role: "listbox", "aria-label": "Text, token by token", tabindex: 0 });
   const told = h("p", { class: "told" });
   const big = h("div", { class: "big" });
-  const dock = h("div", { class: "dock", "aria-hidden": "true" });
+  const brief = h("div", { class: "brief", "aria-hidden": "true" });
   const heads = h("fieldset", { class: "heads" });
   const headsTitle = h("h3");
   const shades = h("p", { class: "shades", "aria-hidden": "true" });
@@ -516,7 +518,7 @@ function render({ model, el }) {
     { class: "sheet lab", "aria-label": "Attention Lab" },
     kinds.root,
     chooseBox,
-    dock,
+    brief,
     status,
     h(
       "div",
@@ -829,7 +831,7 @@ function render({ model, el }) {
     if (state.tour && done.size < TOUR.length) {
       docked.push(h("span", {}, h("b", {}, `Tour, ${done.size + 1} of ${TOUR.length}: `), TOUR[done.size][1]));
     }
-    dock.replaceChildren(...docked);
+    brief.replaceChildren(...docked);
     if (moving && !fading) {
       fading = requestAnimationFrame(() => {
         fading = 0;
@@ -1031,7 +1033,7 @@ function render({ model, el }) {
     );
     drawTable(state);
     drawTour(state);
-    dock.hidden = !text;
+    brief.hidden = !text;
     if (text) drawCache(state, colours);
     else drawLean(state);
     drawFacts(state);
