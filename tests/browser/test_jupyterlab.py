@@ -26,6 +26,12 @@ CELLS = [
     "print(meter.sharing, meter.n_kv_heads, meter.tokens)\nmeter.n_layers = 50",
     "from qkvlib.widgets import ClaimRater\nrater = ClaimRater()\nshow(rater)",
     "print(rater.ratings, ClaimRater().ratings)\nrater.ratings = {'on-par': 7}",
+    "from qkvlib import AttentionLab\nlab = AttentionLab(variant='Q-K=V')\nshow(lab)",
+    "print(lab.variant, lab.engine.answer({'id': 1, 'task': 'open'})[0]['result']['engine'])",
+    """\
+from qkvlib import LabEngine, build_model, get_config
+mine = build_model(get_config('small').replace(n_layers=2), seed=0)
+show(AttentionLab(LabEngine({'mine': mine}), prompt='if '))""",
     "last = True",
 ]
 
@@ -139,3 +145,36 @@ def test_ratings_reach_the_journal(lab: str, new_page: Callable[..., Any], tmp_p
     page.wait_for_function("node => node.value === '7'", arg=first.element_handle())
     assert slider.get_attribute("aria-valuetext") == "not rated"
     assert json.loads(journal.read_text())["00-claims"]["value"] == {"on-par": 7}
+
+
+def test_the_lab_computes_in_the_kernel(lab: str, new_page: Callable[..., Any]) -> None:
+    page = new_page(width=1300, height=1000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(lab)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    run_cell(page, 0)
+    run_cell(page, 4)
+    sheet = page.locator(".sheet.lab")
+    tokens = sheet.locator(".tokens span")
+    tokens.first.wait_for(timeout=90_000)
+    sheet.get_by_text("50 % saved").wait_for()
+    n = tokens.count()
+    sheet.get_by_role("button", name="One token").click()
+    sheet.get_by_text(f"bytes for {n + 1} tokens").wait_for()
+    assert "ms a token" in sheet.locator(".facts").inner_text()
+    sheet.locator("input[value='gpt/Q-MQA']").check(force=True)
+    sheet.get_by_text("87.5 % saved").wait_for()
+    strip = sheet.get_by_role("listbox")
+    strip.focus()
+    page.keyboard.press("Home")  # would go to the first cell
+    assert sheet.locator(".told").inner_text().startswith("Token 1, ")
+    run_cell(page, 5)
+    output = page.locator(".jp-CodeCell").nth(5).locator(".jp-OutputArea-output")
+    output.get_by_text("gpt/Q-MQA kernel").wait_for(timeout=30_000)
+    run_cell(page, 6)
+    second = page.locator(".sheet.lab").nth(1)
+    second.get_by_text("bytes for 3 tokens").wait_for(timeout=60_000)
+    second.get_by_role("button", name="One token").click()
+    second.get_by_text("bytes for 4 tokens").wait_for()
+    assert not [url for url in asked if "onnx" in url or "wasm" in url]
