@@ -549,6 +549,8 @@ export class Lab {
 
   /** Bring all models that are shown up to the text; only the latest wish counts. */
   follow() {
+    // What was not stored needs models that compute.
+    if (this.replays && this.waker && !this.engine.has(this.get())) return this.wake();
     const turn = (this.turn += 1);
     return this.#attempt(async () => {
       if (turn !== this.turn) return;
@@ -557,14 +559,16 @@ export class Lab {
     });
   }
 
+  async #load(engine) {
+    for (const name of this.shown()) {
+      await engine.load(name, (loaded, total) => this.#say({ kind: "loading", name, loaded, total }));
+    }
+  }
+
   /** Models loaded, and the text in the tokens of the one that writes. */
   async #ready() {
     await this.engine.open();
-    for (const name of this.shown()) {
-      await this.engine.load(name, (loaded, total) =>
-        this.#say({ kind: "loading", name, loaded, total }),
-      );
-    }
+    await this.#load(this.engine);
     const { kind, prompt } = this.get();
     if (kind !== "text") return;
     const { tokenizer } = entryOf(this.get());
@@ -638,6 +642,12 @@ export class Lab {
     this.changed();
   }
 
+  /** Begin with a text that was written before: a stored run's. */
+  show(text) {
+    this.text = [...text];
+    return this.follow();
+  }
+
   /** Forget what was written. */
   rewind() {
     this.playing = false;
@@ -649,26 +659,30 @@ export class Lab {
   /** Change from a stored run to models that compute. */
   wake() {
     if (!this.replays || !this.waker) return this.follow();
-    const stored = this.engine;
     this.wished = true; // what fails is to be tried again
     return this.#attempt(async () => {
-      const engine = this.waker();
-      const name = this.get().variant;
-      try {
-        this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
-        await engine.open((loaded, total) => this.#say({ kind: "loading", name: "", loaded, total }));
-      } catch (error) {
-        engine.close();
-        throw Object.assign(error, { retry: error.retry ?? true });
-      }
-      stored.close();
-      this.wished = false;
-      this.engine = engine;
-      this.tapes.clear(); // weights that were rounded, no times: the models read it all anew
-      this.looks.clear();
+      if (this.replays) await this.#start();
       await this.#ready();
       await this.#catchUp();
     });
+  }
+
+  /** Models that compute take over once they are ready; until then everything stays as it is. */
+  async #start() {
+    const engine = this.waker();
+    try {
+      this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
+      await engine.open();
+      await this.#load(engine);
+    } catch (error) {
+      engine.close();
+      throw error;
+    }
+    this.engine.close();
+    this.engine = engine;
+    this.wished = false;
+    this.tapes.clear(); // stored weights are rounded and took no time: the models read it all anew
+    this.looks.clear();
   }
 
   close() {

@@ -248,7 +248,7 @@ function qualityText(entry) {
 const megabytes = (bytes) => `${fixed(bytes / 1e6, 1)} MB`;
 
 const TOUR = [
-  ["Let it write", "Press “Write”. Each token that it adds looks back at all before it.", (lab) => lab.text.length >= lab.prompt + 5],
+  ["Let it write", "Press “Write”. Each token that it adds looks back at all before it.", (lab, state, seen) => seen.wrote && lab.text.length >= lab.prompt + 5],
   ["Ask a token", "Point at a word, or choose one with the arrow keys: where does it look?", (lab, state, seen) => seen.asked],
   ["Tie key and value", "Switch to Q-K=V and watch the orange blocks leave: a key is its own value.", (lab, state) => entryOf(state)?.sharing === "Q-K=V"],
   ["Share heads as well", "Choose MQA. One head of keys is left for all. How many bytes are that?", (lab, state) => entryOf(state)?.option === "MQA"],
@@ -327,7 +327,7 @@ function render({ model, el }) {
   const titleOf = (name) => entry(name).title;
   const { engine, root: files, waker } = enginesOf(model);
   const lab = new Lab({ get, engine: engine ?? null, waker, changed: () => schedule() });
-  const seen = { asked: false };
+  const seen = { wrote: false, asked: false };
   let at = null; // the token up to which is shown; null for the last
   let asked = null; // the token whose row is shown; null for the last
   let hovered = null;
@@ -388,7 +388,6 @@ function render({ model, el }) {
     at = asked = null;
     lab.stop();
     set({ prompt: prompt.value });
-    if (lab.replays) lab.wake();
   }
   const ready = () => {
     typed();
@@ -398,6 +397,7 @@ function render({ model, el }) {
   const write = action("Write", async () => {
     if (lab.playing) return lab.stop();
     if (await ready()) {
+      seen.wrote = true;
       at = asked = null;
       await lab.play(pause);
     }
@@ -409,6 +409,7 @@ function render({ model, el }) {
       return schedule();
     }
     if (await ready()) {
+      seen.wrote = true;
       at = asked = null;
       await lab.step();
     }
@@ -482,7 +483,6 @@ function render({ model, el }) {
   });
   function setDigits(digits) {
     set({ digits });
-    if (lab.replays) lab.wake();
   }
   const listing = h(
     "div",
@@ -598,6 +598,7 @@ function render({ model, el }) {
     });
     if (i >= 0) strip.setAttribute("aria-activedescendant", `${promptId}-${i}`);
     else strip.removeAttribute("aria-activedescendant");
+    if (lab.playing) strip.scrollTop = strip.scrollHeight;
     const row = tape && i >= 0 && i < tape.length ? tape.row(mapOf(state, entry().config), i) : [];
     chips.forEach((chip, j) => chip.style.setProperty("--w", (row[j] > 0 ? darkness(row[j]) : 0).toFixed(3)));
   }
@@ -1014,10 +1015,11 @@ function render({ model, el }) {
       slider.setAttribute("aria-valuetext", `token ${last} of ${n}`);
       where.textContent = `token ${last} of ${n}`;
       pacing.update([["calm", "slowly, to watch"], ["fast", "as fast as it goes"]], fast ? "fast" : "calm");
-      chance.update(
-        [["0/0", "always the likeliest"], ...[1, 2, 3].map((seed) => [`0.8/${seed}`, `by lot (temperature 0.8, seed ${seed})`])],
-        `${state.temperature}/${state.seed}`,
-      );
+      const draws = new Map([["0/0", "always the likeliest"]]);
+      for (const [temperature, seed] of [[0.8, 1], [0.8, 2], [0.8, 3], [state.temperature, state.seed]]) {
+        if (temperature > 0) draws.set(`${temperature}/${seed}`, `by lot (temperature ${temperature}, seed ${seed})`);
+      }
+      chance.update([...draws], state.temperature > 0 ? `${state.temperature}/${state.seed}` : "0/0");
     } else {
       if (staged.host.shadowRoot.activeElement !== listBox) listBox.value = state.digits.join(" ");
       if (listBox.getAttribute("aria-invalid") !== "true") listNote.textContent = state.task.rule;
@@ -1055,11 +1057,10 @@ function render({ model, el }) {
     const linked = get().share ? fromHash(location.hash, get()) : null;
     choose(linked?.changes ?? {});
     const { text: stored } = lab.engine;
-    if (lab.replays && !lab.engine.has(get())) await lab.wake();
-    else await lab.follow();
+    await lab.follow();
     if (lab.replays && !linked && get().kind === "text") {
       // The first screen is not empty: the stored text is there, whole.
-      while (lab.text.length < stored.length && !gone) if (!(await lab.step())) break;
+      await lab.show(stored);
     }
     if (linked?.written) {
       if (lab.replays) await lab.wake();

@@ -304,3 +304,80 @@ test("a list's scores say how symmetric they are", () => {
   assert.equal(look([0, 1, -1, 0]).asymmetry(0), 2);
   assert.deepEqual([...look([0, 1, 2, 3]).row(0, 1)], [0.5, 0.5]);
 });
+
+// Stored runs
+
+const STORED = {
+  examples: { text: "ab", lists: [] },
+  text: { tokens: [97, 98, 99, 100], prompt: 2 },
+  faces: { 97: "a", 98: "b", 99: "c", 100: "d" },
+  models: ["QKV", "Q-K=V"].map((name) => ({
+    entry: { name, bytes_per_token: 16, config: CONFIG },
+    likeliest: [0, 1, 2, 3].map((i) => [[98 + i, 0.5]]),
+    maps: [0, 1].map(() => [0, 1].map(() => "_~3" + "__~2" + "___0" + "____")),
+  })),
+};
+
+function replay(changes = {}) {
+  const state = { kind: "text", variant: "QKV", other: "", temperature: 0, seed: 0, prompt: "ab", digits: [], models: MODELS, ...changes };
+  const made = [];
+  const waker = () => {
+    made.push(Object.assign(new Fake(), { close() {} }));
+    return made.at(-1);
+  };
+  return { state, made, lab: new Lab({ get: () => state, engine: new StoredEngine(STORED), waker }) };
+}
+
+test("a stored run is replayed, and its end waits for models that compute", async () => {
+  const { state, made, lab } = replay();
+  await lab.follow();
+  await lab.show(lab.engine.text);
+  assert.equal(textOf(lab), "abcd");
+  assert.equal(lab.tape("QKV").bytes, 64);
+  await lab.rewind();
+  await lab.step();
+  assert.equal(textOf(lab), "abc");
+  state.other = "Q-K=V";
+  await lab.follow();
+  assert.deepEqual(lab.tape("Q-K=V").likeliest.map((each) => each.token), [100]);
+  await lab.step();
+  await lab.step();
+  assert.equal(lab.status.kind, "ended");
+  assert.equal(made.length, 0);
+  assert.ok(await lab.wake());
+  await lab.step();
+  assert.equal(textOf(lab), "abcde");
+  assert.equal(lab.replays, false);
+});
+
+test("what was not stored starts the models by itself, and two wishes start them once", async () => {
+  const { state, made, lab } = replay({ prompt: "xyz" });
+  await Promise.all([lab.follow(), lab.wake(), lab.wake()]);
+  assert.equal(made.length, 1);
+  assert.equal(textOf(lab), "xyz");
+  state.variant = "Q=K=V";
+  await lab.follow();
+  assert.equal(lab.status.kind, "idle");
+});
+
+test("models that cannot start leave the stored run as it is", async () => {
+  const { lab } = replay();
+  await lab.follow();
+  const before = lab.tape("QKV").length;
+  lab.waker = () => Object.assign(new Fake(), {
+    close() {},
+    load: () => Promise.reject(Object.assign(new Error("no wasm"), { retry: true })),
+  });
+  assert.equal(await lab.wake(), false);
+  assert.deepEqual(lab.status, { kind: "failed", words: "no wasm", retry: true });
+  assert.ok(lab.replays && lab.wished);
+  assert.equal(lab.tape("QKV").length, before);
+});
+
+test("where nothing can compute, what was not stored is refused", async () => {
+  const { state, lab } = replay();
+  lab.waker = null;
+  state.prompt = "other";
+  assert.equal(await lab.follow(), false);
+  assert.match(lab.status.words, /was not stored/);
+});
