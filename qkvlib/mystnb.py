@@ -3,14 +3,14 @@
 Used by Sphinx only, in two ways. As a ``myst_nb.mime_renderers`` entry point,
 :class:`PlotlyRenderer` turns a notebook's stored plotly figures into plain HTML. As a Sphinx
 extension (:func:`setup`) this module adds the ``{qkv-widget}`` directive and gives each page
-exactly the scripts it uses: plotly (1.5 MB) where there is a figure, the widgets where there is a
-widget, neither on other pages.
+exactly the scripts it uses: plotly (1.5 MB) where there is a figure, a widget where there is that
+widget, and neither on other pages.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -22,20 +22,24 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from traitlets import TraitError
 
+from qkvlib.records import write_atomically
 from qkvlib.sharing import unknown_name
 
 if TYPE_CHECKING:
     from myst_nb.core.render import MimeData, NbElementRenderer
     from sphinx.application import Sphinx
 
-__all__ = ["PlotlyRenderer", "figure_html", "heading_slug", "setup", "widget_html"]
+__all__ = ["PlotlyRenderer", "figure_html", "heading_slug", "setup", "widget_html", "widgets_on"]
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 PLOTLY_SCRIPT = "vendor/plotly/plotly-cartesian.min.js"
-WIDGETS_SCRIPT = "qkv-widgets.js"
+WIDGETS_FOLDER = "widgets"
+"""Folder of ``_static`` with a script for each widget."""
+
 HOST_SCRIPT = "qkv-host.js"
 FIGURE_CLASS = "qkv-plotly"
 WIDGET_CLASS = "qkv-widget"
+LAB_ELEMENT = "<attention-lab"
 NO_ALT = "A figure without a description."
 
 
@@ -154,32 +158,41 @@ class WidgetDirective(SphinxDirective):
         return [nodes.raw(text=html, format="html")]
 
 
+def widgets_on(body: str) -> list[str]:
+    """Name the widgets that a page has, in alphabetical order.
+
+    Args:
+        body: The page's HTML.
+    """
+    found = set(re.findall(rf'class="{WIDGET_CLASS}" data-widget="(\w+)"', body))
+    return sorted(found | ({"attention_lab"} if LAB_ELEMENT in body else set()))
+
+
 def _add_page_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Give a page the scripts that its content uses, and no others."""
     body = context.get("body", "")
     figures = f'class="{FIGURE_CLASS}"' in body
-    widgets = f'class="{WIDGET_CLASS}"' in body or "<attention-lab" in body
+    widgets = widgets_on(body)
     if figures:
         app.add_js_file(PLOTLY_SCRIPT, loading_method="defer", priority=800)
-    if widgets:
-        app.add_js_file(WIDGETS_SCRIPT, loading_method="defer", priority=810)
+    for name in widgets:
+        app.add_js_file(f"{WIDGETS_FOLDER}/{name}.js", loading_method="defer", priority=810)
     if figures or widgets:
         app.add_js_file(HOST_SCRIPT, loading_method="defer", priority=820)
 
 
-def _write_widget_bundle(app: Sphinx) -> None:
-    """Write the widgets as one classic script into the site, before pages refer to it."""
+def _write_widget_scripts(app: Sphinx) -> None:
+    """Write each widget as a classic script into the site, before pages refer to it."""
     if app.builder.format != "html":
         return
-    from qkvlib.widgets import bundle_sources
+    from qkvlib.widgets.base import bundle_sources, module_names
 
-    target = Path(app.outdir) / "_static" / WIDGETS_SCRIPT
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.write_text(bundle_sources(), encoding="utf-8")
-    temporary.replace(target)
+    folder = Path(app.outdir) / "_static" / WIDGETS_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in module_names():
+        write_atomically(folder / f"{name}.js", bundle_sources([name]))
     folders = [Path(app.confdir) / path for path in app.config.html_static_path]
     if not any((folder / HOST_SCRIPT).is_file() for folder in folders):
         raise ExtensionError(f"{HOST_SCRIPT} is in none of html_static_path.")
@@ -195,6 +208,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         What Sphinx wants to know about an extension.
     """
     app.add_directive("qkv-widget", WidgetDirective)
-    app.connect("builder-inited", _write_widget_bundle)
+    app.connect("builder-inited", _write_widget_scripts)
     app.connect("html-page-context", _add_page_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

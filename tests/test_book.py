@@ -24,7 +24,7 @@ from sphinx.util.matching import get_matching_files
 import qkvlib
 from qkvlib import SHARINGS, UnknownNameError, bytes_per_token, get_config, parse_variant, saved
 from qkvlib.cli import main
-from qkvlib.mystnb import PLOTLY_MIME, PLOTLY_SCRIPT, figure_html, widget_html
+from qkvlib.mystnb import PLOTLY_MIME, PLOTLY_SCRIPT, figure_html, widget_html, widgets_on
 
 from built_book import ROOT, built_book, page_names
 
@@ -333,7 +333,9 @@ def test_heavy_scripts_come_only_where_they_are_used(name: str) -> None:
     loaded = " ".join(seen.loaded())
     assert (PLOTLY_SCRIPT in loaded) == ("qkv-plotly" in seen.classes)
     assert ("mathjax" in loaded) == ("math" in seen.classes)
-    assert ("qkv-widgets.js" in loaded) == ("qkv-widget" in seen.classes)
+    scripts = re.findall(r"_static/widgets/(\w+)\.js", loaded)
+    assert scripts == widgets_on((built_book() / f"{name}.html").read_text(encoding="utf-8"))
+    assert bool(scripts) == ("qkv-widget" in seen.classes)
     assert "fontawesome.js" not in loaded
     # The lab's models and what runs them come when the lab is started, not with a page.
     assert "onnxruntime" not in loaded

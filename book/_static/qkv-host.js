@@ -1,7 +1,7 @@
 // Brings a page of the book to life: mounts the course's widgets and draws its figures.
 //
 // A classic script, because module scripts and fetch() do not work from file://. The widgets'
-// sources arrive as text in window.QKV_WIDGETS (qkv-widgets.js, written when the book is built).
+// sources arrive as text in window.QKV_WIDGETS (widgets/*.js, written when the book is built).
 
 (() => {
   "use strict";
@@ -62,7 +62,7 @@
     if (!modules.has(name)) {
       const source = window.QKV_WIDGETS?.[name];
       if (source === undefined) {
-        return Promise.reject(new Error(`qkv-widgets.js has no widget called ${name}`));
+        return Promise.reject(new Error(`widgets/${name}.js is not there`));
       }
       const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
       modules.set(

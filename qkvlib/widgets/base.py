@@ -217,16 +217,23 @@ def show(widget: CourseWidget) -> None:
         display(widget)  # type: ignore[no-untyped-call]
 
 
-def bundle_sources() -> str:
-    """Write every widget's ES module into one classic script, for pages opened from ``file://``.
+def module_names() -> list[str]:
+    """Return the stems of all widgets' ES modules, in alphabetical order."""
+    return sorted(path.stem for path in _HERE.glob("*.js") if not path.stem.startswith("_"))
+
+
+def bundle_sources(names: Iterable[str] | None = None) -> str:
+    """Write widgets' ES modules into a classic script, for pages opened from ``file://``.
 
     Module scripts and ``fetch`` do not work there; a classic script does.
 
+    Args:
+        names: Stems of the modules; all of them unless told.
+
     Returns:
-        JavaScript that sets ``window.QKV_WIDGETS`` to ``{name: source}``, in alphabetical order.
+        JavaScript that adds to ``window.QKV_WIDGETS``, which is ``{name: source}``.
     """
-    names = sorted(path.stem for path in _HERE.glob("*.js") if not path.stem.startswith("_"))
-    sources = {name: module_source(name) for name in names}
+    sources = {name: module_source(name) for name in (module_names() if names is None else names)}
     # Escaped, so that the text is safe inside an inline script element as well.
     text = json.dumps(sources, ensure_ascii=False, indent=0).replace("<", "\\u003c")
-    return f"window.QKV_WIDGETS = {text};\n"
+    return f"window.QKV_WIDGETS = Object.assign(window.QKV_WIDGETS ?? {{}}, {text});\n"

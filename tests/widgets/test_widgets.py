@@ -33,6 +33,7 @@ from widget_pages import refuses
 
 HERE = Path(__file__).parent
 MODULES = [
+    "attention_lab",
     "attention_lookup",
     "cache_meter",
     "claim_rater",
