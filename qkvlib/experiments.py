@@ -277,10 +277,10 @@ def _padding() -> list[Job]:
 GAP_VARIANTS: Final = ("QKV", "Q-K=V", "MQA", "Q-MQA", "Q=K=V")
 """The variants whose gap to QKV is followed over tokens, width and context."""
 
-GAP_MAIN: Final = (96, 128)
+GAP_MAIN: Final = (64, 128)
 """Width and context of the models that are trained longest."""
 
-GAP_SHAPES: Final = (GAP_MAIN, (48, 128), (192, 128), (96, 64), (96, 256))
+GAP_SHAPES: Final = (GAP_MAIN, (32, 128), (128, 128), (64, 64), (64, 256))
 """Width and context of all of them."""
 
 TOKENS_PER_STEP: Final = 2048

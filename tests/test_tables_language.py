@@ -102,15 +102,21 @@ def test_gap(tmp_path: Path) -> None:
     and knows nothing of context."""
     made_up_gap(
         tmp_path,
-        lambda d_model, context, step: 3 - 0.5 * math.log2(step / 2000) + math.log2(d_model / 96),
+        lambda d_model, context, step: (
+            3 - 0.5 * math.log2(step / 2000) + math.log2(d_model / GAP_MAIN[0])
+        ),
     )
     table = result_table("gap", tmp_path)
     last = 2000 * 2048
     for d_model, context in GAP_SHAPES:
         if (d_model, context) != GAP_MAIN:
             row = table.find("MQA", gap_task(d_model, context, last), GAP_METRIC)
-            assert row.mean == pytest.approx(3 + math.log2(d_model / 96))
-    main = [row for row in table.rows if row.task.startswith("d_model 96, context 128")]
+            assert row.mean == pytest.approx(3 + math.log2(d_model / GAP_MAIN[0]))
+    main = [
+        row
+        for row in table.rows
+        if row.task.startswith(f"d_model {GAP_MAIN[0]}, context {GAP_MAIN[1]}")
+    ]
     tasks = list(dict.fromkeys(row.task for row in main))
     assert tasks[-1] == gap_task(*GAP_MAIN, 5000 * 2048)
     assert len(tasks) >= 5
