@@ -47,7 +47,8 @@ export class Tape {
     this.cut(from);
     const [layers, heads, fresh, held] = shape;
     if (from !== this.length || from + fresh !== held || held !== tokens.length) {
-      throw new Error(`an answer about tokens ${held - fresh} to ${held} in place of ${this.length} to ${tokens.length}`);
+      const [got, asked] = [`${held - fresh} to ${held}`, `${this.length} to ${tokens.length}`];
+      throw new Error(`an answer about tokens ${got} in place of ${asked}`);
     }
     for (let i = 0; i < fresh; i++) {
       const sees = from + i + 1;
@@ -368,7 +369,8 @@ export class StoredEngine {
   /** Whether what a state asks for was stored. */
   has({ kind, prompt, digits }) {
     if (kind === "text") return prompt === this.given;
-    return [...this.models.values()].some((model) => model.lists?.some((list) => list.tokens.join() === digits.join()));
+    const same = (list) => list.tokens.join() === digits.join();
+    return [...this.models.values()].some((model) => model.lists?.some(same));
   }
 
   /** The example; only its own prompt can be had. */
@@ -594,9 +596,10 @@ export class Lab {
       const tape = this.tapes.get(name) ?? new Tape();
       this.tapes.set(name, tape);
       const drawn = JSON.stringify([temperature, seed]);
+      const known = common(tape.tokens, tokens);
+      const upToDate = known === tokens.length && tape.length === known && tape.drawn === drawn;
       if (!tokens.length) tape.cut(0);
-      else if (common(tape.tokens, tokens) < tokens.length || tape.length > tokens.length || tape.drawn !== drawn) {
-        const known = Math.min(tape.length, common(tape.tokens, tokens));
+      else if (!upToDate) {
         tape.add(tokens, await this.engine.read(name, tokens, { known, temperature, seed }));
         tape.drawn = drawn;
       }
