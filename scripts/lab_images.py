@@ -1,0 +1,133 @@
+"""Take the pictures of the Attention Lab that README and teaching guide show, from the built book.
+
+    make book
+    python scripts/lab_images.py        # needs Chromium, and playwright from the extra "test"
+
+The models run while the pictures are taken, so that what they show is what a reader gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import sync_playwright
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BOOK: Final = ROOT / "book" / "_build" / "html"
+OUT: Final = ROOT / "book" / "_static" / "images"
+ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder for a while.
+
+    Args:
+        folder: The site.
+
+    Yields:
+        Its address, with a slash at the end.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def write(page: Any, n: int) -> None:
+    """Start the models and have so many tokens written."""
+    page.get_by_role("button", name="Start the models").click()
+    page.locator(".status").wait_for(state="hidden", timeout=120_000)
+    page.get_by_role("button", name="Back to the prompt").click()
+    for _ in range(n):
+        before = page.locator(".tokens span.mine").count()
+        page.get_by_role("button", name="One token").click()
+        page.locator(".tokens span.mine").nth(before).wait_for()
+
+
+def writing(page: Any) -> None:
+    """One model, and where one of its tokens looks."""
+    write(page, 40)
+    page.get_by_role("radio", name="Layer 2, head 1").check(force=True)
+
+
+def comparing(page: Any) -> None:
+    """Two models on one text."""
+    page.get_by_role("radio", name="Q-K=V").check(force=True)
+    page.get_by_label("Beside it").select_option(label="QKV (Q, K, V)")
+    write(page, 40)
+
+
+def lists(page: Any) -> None:
+    """Encoders, and how symmetric their scores are."""
+    page.get_by_role("radio", name="answers lists").check(force=True)
+    page.get_by_role("radio", name="Q=K-V").check(force=True)
+    page.get_by_label("Beside it").select_option(label="QKV (Q, K, V)")
+    page.locator(".lean").nth(1).wait_for()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its name, what is done before, how wide and in which theme it is."""
+
+    name: str
+    prepare: Callable[[Any], None]
+    width: int = 1440
+    theme: str = "light"
+
+
+PICTURES: Final = (
+    Picture("lab-writing", writing),
+    Picture("lab-comparing", comparing, theme="dark"),
+    Picture("lab-lists", lists),
+    Picture("lab-phone", writing, width=390),
+)
+
+
+def main() -> None:
+    """Take all pictures."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
+    if not (BOOK / "book" / "lab.html").is_file():
+        raise SystemExit("the book is not built: make book")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with served(BOOK) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=ARGUMENTS,
+        )
+        for picture in PICTURES:
+            page = browser.new_page(
+                viewport={"width": picture.width, "height": 900}, reduced_motion="reduce"
+            )
+            page.goto(f"{address}book/lab.html")
+            page.evaluate("t => { document.documentElement.dataset.theme = t }", picture.theme)
+            page.locator(".tokens span").first.wait_for()
+            picture.prepare(page)
+            page.wait_for_timeout(500)
+            sheet = page.locator(".sheet.lab")
+            sheet.screenshot(path=OUT / f"{picture.name}.png")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
