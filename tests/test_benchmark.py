@@ -139,7 +139,7 @@ def test_the_table(small: None, tmp_path) -> None:
     cases = [(row["case"], row["tokens"]) for row in data["rows"]]
     assert len(set(cases)) == len(cases) >= 8
     assert ("attention, Q-K=V against QKV", 16) in cases
-    assert ("generation, with a cache against without", 4) in cases
+    assert ("generation on one thread, with a cache against without", 4) in cases
     text = CliRunner().invoke(main, command).stdout
     for case, _ in cases:
         assert case in text
