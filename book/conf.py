@@ -153,7 +153,8 @@ def write_lab(lab: Path, target: Path) -> None:
             ``runtime.json``.
     """
     shutil.rmtree(target / "models", ignore_errors=True)
-    shutil.copytree(lab, target / "models", ignore=shutil.ignore_patterns("stored.json"))
+    only_here = shutil.ignore_patterns("stored.json", "README.md")
+    shutil.copytree(lab, target / "models", ignore=only_here)
     stored = json.loads((lab / "stored.json").read_text(encoding="utf-8"))
     vendored = json.loads((ROOT / "book" / "vendor.json").read_text(encoding="utf-8"))["packages"]
     files = next(each["files"] for each in vendored if each["name"] == "onnxruntime-web")

@@ -93,16 +93,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_lab(tmp_path_factory) / "lab"
 
 
-@pytest.fixture(scope="module", params=["small", "course's"])
-def lab(request: pytest.FixtureRequest, small: Path) -> Path:
-    """A lab's folder: a tiny one, and the course's own where it has been made."""
-    if request.param == "small":
-        return small
-    if not (COURSES / "manifest.json").is_file():
-        pytest.skip("data/lab has not been made: python scripts/make_lab.py export")
-    return COURSES
-
-
 Opened = tuple[Any, dict[str, str]]
 
 
@@ -147,18 +137,16 @@ def refusal(page: Any, task: str, **given: Any) -> tuple[str, bool]:
 
 
 @torch.no_grad()
-def test_each_model_writes_what_it_writes_in_pytorch(
-    lab: Path, open_lab: Callable[[Path], Opened]
-) -> None:
-    page, _ = open_lab(lab)
-    manifest = read_manifest(lab / "manifest.json")
+def test_each_model_writes_what_it_writes_in_pytorch(open_lab: Callable[[Path], Opened]) -> None:
+    page, _ = open_lab(COURSES)
+    manifest = read_manifest(COURSES / "manifest.json")
     opened = ask(page, "open")
     assert opened["models"] == manifest["models"]
-    tokenizer = BPETokenizer.load(lab / manifest["tokenizer"]["file"])
+    tokenizer = BPETokenizer.load(COURSES / manifest["tokenizer"]["file"])
     text = opened["examples"]["text"]
     first = True
     for entry in [each for each in manifest["models"] if each["kind"] == "gpt"]:
-        name, model = entry["name"], load_weights(lab / entry["weights"]["file"])
+        name, model = entry["name"], load_weights(COURSES / entry["weights"]["file"])
         assert ask(page, "load", name=name) == entry
         files = entry["graph"]["bytes"] + entry["weights"]["bytes"]
         loaded, total = page.evaluate("window.shown.at(-1)")
@@ -188,11 +176,11 @@ def test_each_model_writes_what_it_writes_in_pytorch(
 
 
 @torch.no_grad()
-def test_each_encoder_looks_as_in_pytorch(lab: Path, open_lab: Callable[[Path], Opened]) -> None:
-    page, _ = open_lab(lab)
+def test_each_encoder_looks_as_in_pytorch(open_lab: Callable[[Path], Opened]) -> None:
+    page, _ = open_lab(COURSES)
     opened = ask(page, "open")
     for entry in [each for each in opened["models"] if each["kind"] == "encoder"]:
-        model = load_weights(lab / entry["weights"]["file"])
+        model = load_weights(COURSES / entry["weights"]["file"])
         for tokens in opened["examples"]["lists"]:
             found = ask(page, "look", name=entry["name"], tokens=tokens)
             logits, maps = model(torch.tensor([tokens]), return_attention=True)
