@@ -242,6 +242,7 @@ from .tables import (
     ResultTable as ResultTable,
     gap_curves as gap_curves,
     gap_task as gap_task,
+    language_losses as language_losses,
     place_task as place_task,
     result_table as result_table,
     slope_per_doubling as slope_per_doubling,

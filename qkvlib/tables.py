@@ -277,6 +277,24 @@ def _language_rows(results: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
+def language_losses(
+    results: str | PathLike[str] | None = None,
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Return what table ``language`` is made from, for comparisons that it does not have.
+
+    Args:
+        results: As for :func:`result_table`.
+
+    Returns:
+        Task -> variant -> seed -> loss in nats per byte, of all that have enough seeds.
+    """
+    found = _language_rows(None if results is None else Path(results))
+    losses: dict[str, dict[str, dict[int, float]]] = {}
+    for (variant, task), by_seed in _cells(found, "loss", lambda row: str(row["task"])).items():
+        losses.setdefault(task, {})[variant] = by_seed
+    return losses
+
+
 def _language(results: Path | None) -> ResultTable:
     figures = paper_figures()
     found = _language_rows(results)
@@ -835,6 +853,7 @@ __all__: Sequence[str] = [
     "ResultTable",
     "gap_curves",
     "gap_task",
+    "language_losses",
     "perplexity_change",
     "place_task",
     "relative_loss",

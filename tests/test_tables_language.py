@@ -18,6 +18,7 @@ from qkvlib import (
     GAP_TREND,
     GAP_VARIANTS,
     gap_task,
+    language_losses,
     load_rows,
     mean_interval,
     paper,
@@ -71,6 +72,17 @@ def test_language(folder: Path) -> None:
     assert table.find("GQA-2", "text", "cache bytes per token, float16").n == 5
     variants = list(dict.fromkeys(row.variant for row in table.rows))
     assert variants == list(EIGHT_VARIANTS)
+
+
+def test_language_losses_are_what_the_table_is_made_from(folder: Path) -> None:
+    losses = language_losses(folder)
+    assert set(losses) == {"text", "tinyshakespeare", EQUAL_PARAMETERS}
+    assert losses["tinyshakespeare"]["MQA"] == pytest.approx({0: 1.53, 1: 1.63, 2: 1.73})
+    assert losses[EQUAL_PARAMETERS]["QKV"] == losses["text"]["QKV"]
+    for row in result_table("language", folder).rows:
+        if row.metric == "loss, nats per byte":
+            values = list(losses[row.task][row.variant].values())
+            assert row.mean == mean_interval(values).mean
 
 
 def test_the_paper_s_changes() -> None:
