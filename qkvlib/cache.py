@@ -113,7 +113,7 @@ class KVCache:
             LayerCache(
                 {
                     name: torch.zeros((*rows, columns), dtype=dtype, device=device)
-                    for name, columns in config.cached.items()
+                    for name, columns in self._kept().items()
                 },
                 chunk,
             )
@@ -121,6 +121,10 @@ class KVCache:
         ]
         self.batch_size = batch_size
         self.dtype = dtype
+
+    def _kept(self) -> Mapping[str, int]:
+        """Tensors to make room for, and their columns."""
+        return self.config.cached
 
     @property
     def length(self) -> int:

@@ -172,13 +172,17 @@ def round_to_half(model: nn.Module) -> None:
         ExportError: If a weight is too large for float16.
     """
     for name, parameter in model.named_parameters():
-        rounded = parameter.half().float()
-        if not rounded.isfinite().all():
-            raise ExportError(
-                f"{name} has weights up to {parameter.abs().max():.3g}, and float16 ends at 65504. "
-                "Export without half=True."
-            )
-        parameter.copy_(rounded)
+        parameter.copy_(_halved(name, parameter))
+
+
+def _halved(name: str, weights: Tensor) -> Tensor:
+    half = weights.half()
+    if not half.isfinite().all():
+        raise ExportError(
+            f"{name} has weights up to {weights.abs().max():.3g}, and float16 ends at 65504. "
+            "Export without half=True."
+        )
+    return half
 
 
 def save_weights(model: Transformer, path: str | PathLike[str], *, half: bool = False) -> Path:
@@ -192,10 +196,12 @@ def save_weights(model: Transformer, path: str | PathLike[str], *, half: bool = 
 
     Returns:
         The path.
+
+    Raises:
+        ExportError: If a weight is too large for float16, and it was to be half.
     """
-    dtype = torch.float16 if half else torch.float32
     tensors = {
-        name: tensor.detach().cpu().to(dtype).contiguous()
+        name: (_halved(name, tensor) if half else tensor.float()).detach().cpu().contiguous()
         for name, tensor in distinct_state(model).items()
     }
     metadata = {METADATA_KEY: json.dumps(model.config.to_dict())}
@@ -265,8 +271,8 @@ def export_onnx(
         The path.
 
     Raises:
-        ExportError: If it is another kind of model, a library is missing, a length was frozen, or
-            the weights would lie in another folder.
+        ExportError: If it is another kind of model, a library is missing, a length was frozen, the
+            weights would lie in another folder, or one of them is too large for float16.
     """
     path = Path(path)
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
@@ -284,6 +290,9 @@ def export_onnx(
             f"weights={weights} and the graph {path} are in two folders. A graph finds its weights "
             f"by their name beside it: write them to {path.with_suffix('.safetensors')}."
         )
+    if half:
+        for name, parameter in model.named_parameters():
+            _halved(name, parameter)
     proto = _traced(model)
     _check_lengths(proto, model.config)
     places = {} if weights is None else _places(save_weights(model, weights, half=half))

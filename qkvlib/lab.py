@@ -12,15 +12,17 @@ open                                                   ``engine``, ``about``, ``
                                                        ``examples``
 load       name                                        the model's entry of ``models``
 encode     name, text                                  a list of ``token`` and ``face``
-decode     name, tokens                                the text
-read       name, keep, tokens; perhaps temperature,    ``weights`` and their ``shape`` (layers,
-           seed, values                                heads, new, held), ``ms``, ``held``,
-                                                       ``cacheBytes``, ``next``, ``likeliest``,
-                                                       and with values ``kept``
+read       name, tokens; perhaps known, temperature,   ``from``, ``weights`` and their ``shape``
+           seed                                        (layers, heads, read, held), ``ms``,
+                                                       ``cacheBytes``, ``next``, ``likeliest``
 look       name, tokens                                ``logits`` (T, vocabulary), ``scores`` and
                                                        ``weights`` with their ``shape`` (layers,
                                                        heads, T, T), ``answers``, ``ms``
 =========  ==========================================  ============================================
+
+``tokens`` are a whole text, and ``known`` so many of its first that the asker knows all about. What
+of these is held is not read again; ``from`` says how many that were. So pages that share an engine
+get right answers, if slower ones.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -44,11 +46,13 @@ from torch import Tensor
 from qkvlib.accounting import bytes_per_token, count_parameters
 from qkvlib.cache import KVCache
 from qkvlib.checkpoint import load_checkpoint
+from qkvlib.config import ModelConfig
 from qkvlib.export import METADATA_KEY, load_weights
 from qkvlib.models import GPT, Encoder, TokenTransformer, Transformer
 from qkvlib.paper import data_file
 from qkvlib.sharing import look_up
-from qkvlib.tokenizer import BYTES, BPETokenizer, Tokenizer, load_tokenizer, to_bytes
+from qkvlib.tasks.synthetic import N_DIGITS
+from qkvlib.tokenizer import BYTES, BPETokenizer, Tokenizer, load_tokenizer
 
 LAB_FOLDER: Final = "lab"
 """The lab's folder in ``data``."""
@@ -113,6 +117,7 @@ class _Held:
     model: TokenTransformer
     tokenizer: Tokenizer
     cache: KVCache | None
+    tokens: list[int] = field(default_factory=list)  # that the cache holds
 
 
 class LabEngine:
@@ -121,8 +126,8 @@ class LabEngine:
     Args:
         models: Models of your own by name: each a :class:`GPT` or an :class:`Encoder`, the folder
             of a run, or a ``.safetensors`` file. The course's models unless told.
-        tokenizer: Whose tokens the models given as objects read. For a vocabulary of 256 bytes are
-            taken unless told; the folder of a run has its own.
+        tokenizer: Whose tokens the models read that have none beside them, as the folder of a run
+            has. Bytes unless told, for a vocabulary of 256.
         folder: Of the course's models; ``data/lab`` unless told.
 
     Raises:
@@ -148,11 +153,12 @@ class LabEngine:
             raise LabError("models is empty. Give at least one, such as {'mine': model}, or None.")
         for name, model in models.items():
             self._held[name] = _own(name, model, tokenizer)
+        lists = _lists([held.model.config for held in self._held.values()])
         self.catalogue: dict[str, Any] = {
             "engine": "kernel",
             "about": "Models of your own, run by PyTorch in this notebook's kernel.",
             "models": [held.entry for held in self._held.values()],
-            "examples": {"text": PROMPT, "lists": []},
+            "examples": {"text": PROMPT, "lists": lists},
         }
 
     def _take_the_courses(self, folder: str | PathLike[str] | None) -> None:
@@ -193,8 +199,7 @@ class LabEngine:
 
     def _tasks(self) -> dict[str, Callable[..., Any]]:
         return {
-            name: getattr(self, f"_{name}")
-            for name in ("open", "load", "encode", "decode", "read", "look")
+            name: getattr(self, f"_{name}") for name in ("open", "load", "encode", "read", "look")
         }
 
     def _find(self, name: str, kind: str | None = None) -> _Held:
@@ -222,61 +227,48 @@ class LabEngine:
         tokenizer = self._find(name, "gpt").tokenizer
         return [_faced(token, tokenizer) for token in tokenizer.encode(text.encode()).tolist()]
 
-    def _decode(self, name: str, tokens: Sequence[int]) -> str:
-        found = self._find(name, "gpt")
-        _check_tokens(tokens, found.tokenizer.vocab_size, at_least=0)
-        return to_bytes(tokens, found.tokenizer).decode(errors="replace")
-
     @torch.inference_mode()
     def _read(
         self,
         name: str,
-        keep: int,
         tokens: Sequence[int],
+        known: int = 0,
         temperature: float = 0,
         seed: int = 0,
-        values: bool = False,
     ) -> dict[str, Any]:
         found = self._find(name, "gpt")
         model, cache = found.model, found.cache
         assert cache is not None
         _check_tokens(tokens, model.config.vocab_size)
         most = model.config.max_seq_len
-        if not 0 <= keep <= cache.length:
-            raise LabError(
-                f"keep={keep}, but {name} holds {cache.length} tokens. Read them again from the "
-                "first, with keep=0."
-            )
-        if keep + len(tokens) > most:
-            raise LabError(f"{len(tokens)} tokens after {keep}: {name} reads at most {most}.")
+        if len(tokens) > most:
+            raise LabError(f"a text of {len(tokens)} tokens: {name} reads 1 to {most}.")
+        if known < 0:
+            raise LabError(f"known={known}: expected a whole number, 0 or more.")
         if not 0 <= temperature < math.inf:
             raise LabError(f"temperature={temperature}: expected 0 or more; 0 is greedy.")
-        cache.truncate(keep)
+        start = min(_common(found.tokens, tokens), known, len(tokens) - 1)
+        cache.truncate(start)
+        del found.tokens[start:]
+        fresh = list(tokens[start:])
         started = time.perf_counter()
         with _evaluating(model):
-            logits, maps = model(_as_batch(tokens, model), cache=cache, return_attention=True)
+            logits, maps = model(_as_batch(fresh, model), cache=cache, return_attention=True)
         ms = 1000 * (time.perf_counter() - started)
+        found.tokens += fresh
         last = logits[0, -1].float().cpu()
         # The lot depends on the place, so that going back and on again gives the same text.
         token = choose(last.tolist(), temperature, dice(seed * 65_537 + cache.length))
         weights = torch.stack([layer.weights[0] for layer in maps])
-        result = {
+        return {
+            "from": start,
             "weights": weights,
             "shape": list(weights.shape),
             "ms": ms,
-            "held": cache.length,
             "cacheBytes": cache.nbytes_used,
             "next": _faced(token, found.tokenizer),
             "likeliest": _likeliest(last, found.tokenizer),
         }
-        if values:
-            result["kept"] = [
-                {"layer": i, "name": part, "shape": list(new.shape), "data": new}
-                for i, layer in enumerate(cache.layers)
-                for part, tensor in layer.tensors.items()
-                for new in [tensor[0, :, keep : cache.length]]
-            ]
-        return result
 
     @torch.inference_mode()
     def _look(self, name: str, tokens: Sequence[int]) -> dict[str, Any]:
@@ -343,7 +335,8 @@ def _courses(entry: dict[str, Any], folder: Path, manifest: Mapping[str, Any]) -
 def _own(name: str, given: _Model, tokenizer: Tokenizer | None) -> _Held:
     model: Transformer
     if isinstance(given, str | PathLike):
-        model, tokenizer = _from_file(Path(given)), load_tokenizer(given)
+        model, beside = _from_file(Path(given)), load_tokenizer(given)
+        tokenizer = tokenizer if beside is BYTES else beside
     else:
         model = given
     if not isinstance(model, GPT | Encoder):
@@ -358,7 +351,19 @@ def _own(name: str, given: _Model, tokenizer: Tokenizer | None) -> _Held:
             "Give the one that it was trained with: LabEngine(models, tokenizer=task.tokenizer), "
             "or the folder of its run in place of the model."
         )
-    return _hold(model_entry(name, model), model, tokenizer or BYTES)
+    read_as = json.dumps((tokenizer or BYTES).describe(), sort_keys=True)
+    return _hold(model_entry(name, model) | {"tokenizer": read_as}, model, tokenizer or BYTES)
+
+
+def _lists(configs: Iterable[ModelConfig]) -> list[list[int]]:
+    """A list that all encoders among the models can look at."""
+    shapes = {(c.max_seq_len, min(c.vocab_size, N_DIGITS)) for c in configs if not c.causal}
+    if len(shapes) > 1:
+        said = " and ".join(f"{length} of {n} digits" for length, n in sorted(shapes))
+        raise LabError(
+            f"encoders of lists of {said}: in one lab all read the same. Make a LabEngine for each."
+        )
+    return [[i % n for i in range(length)] for length, n in shapes]
 
 
 def _from_file(path: Path) -> Transformer:
@@ -388,13 +393,18 @@ def _evaluating(model: TokenTransformer) -> Iterator[TokenTransformer]:
 # Tokens
 
 
-def _check_tokens(tokens: Sequence[int], vocab_size: int, *, at_least: int = 1) -> None:
-    whole = all(isinstance(t, int) and 0 <= t < vocab_size for t in tokens)
-    if len(tokens) < at_least or not whole:
+def _check_tokens(tokens: Sequence[int], vocab_size: int) -> None:
+    if not tokens or not all(isinstance(t, int) and 0 <= t < vocab_size for t in tokens):
         raise LabError(
-            f"tokens={list(tokens)[:8]}: expected at least {at_least}, each a whole number from 0 "
-            f"to {vocab_size - 1}."
+            f"tokens={list(tokens)[:8]}: expected at least 1, each a whole number from 0 to "
+            f"{vocab_size - 1}."
         )
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two texts begin with in common."""
+    pairs = zip(a, b, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _as_batch(tokens: Sequence[int], model: Transformer) -> Tensor:

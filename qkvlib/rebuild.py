@@ -157,6 +157,9 @@ class RebuildCache(KVCache):
             for layer, how in zip(self.layers, ways, strict=True)
         ]
 
+    def _kept(self) -> Mapping[str, int]:
+        return {"k": self.config.cached["k"]}  # never any room for values
+
 
 def _judge(conditions: list[float], dtype: torch.dtype, tolerance: float) -> None:
     """Refuse, or warn of, what would come out too far from the exact values."""

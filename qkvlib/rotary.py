@@ -53,6 +53,9 @@ class Rotary(nn.Module):
 
         Returns:
             The same shape; lengths are unchanged.
+
+        Raises:
+            ValueError: If a position is not among the ``max_seq_len`` that there are.
         """
         return self._by(x, start, 1.0)
 
@@ -61,7 +64,13 @@ class Rotary(nn.Module):
         return self._by(x, start, -1.0)
 
     def _by(self, x: Tensor, start: int, direction: float) -> Tensor:
-        at = slice(start, start + x.shape[-2])
+        end, most = start + x.shape[-2], len(self.cos)
+        if not 0 <= start <= end <= most:  # a slice would be shorter, and spread over all vectors
+            raise ValueError(
+                f"positions {start} to {end - 1}: there are {most}, from 0 to {most - 1}. Make the "
+                "rotation for more of them (max_seq_len)."
+            )
+        at = slice(start, end)
         cos, sin = self.cos[at], direction * self.sin[at]
         turning, rest = x[..., : self.rotary_dim], x[..., self.rotary_dim :]
         a, b = turning.chunk(2, dim=-1)

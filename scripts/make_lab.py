@@ -193,6 +193,11 @@ def trained(
         raise LabRunError(f"the run {folder} {begun}. Train it: python scripts/make_lab.py {how}")
     record = RunRecord.load(folder)
     here = facts_of(task)
+    if (recipe := _other_recipe(family, variant, record, task)) is not None:
+        raise LabRunError(
+            f"the run {folder} has another recipe than here: {recipe}. Move it away and train it: "
+            f"python scripts/make_lab.py {how}"
+        )
     if any(record.task.get(name) != here.get(name) for name in ("sha256", "tokenizer")):
         raise LabRunError(
             f"the run {folder} was trained on another text, or other tokens, than here (Python "
@@ -202,6 +207,16 @@ def trained(
     model = load_checkpoint(folder)
     assert isinstance(model, TokenTransformer)
     return model, record.versions
+
+
+def _other_recipe(family: Family, variant: str, record: RunRecord, task: Any) -> str | None:
+    """What in a run is not as this script would train it, in words; ``None`` where all is."""
+    wanted = family.config(variant, task).to_dict() | family.training.to_dict()
+    found = record.model | record.training
+    for name in ("save_every", "vocab_size", "max_seq_len"):  # harmless, or facts of the data
+        wanted.pop(name, None)
+    differ = [f"{k}={found.get(k)} in place of {v}" for k, v in wanted.items() if found.get(k) != v]
+    return ", ".join(differ) or None
 
 
 def facts_of(task: Any) -> dict[str, Any]:
@@ -337,10 +352,8 @@ def _written(ask: Asker, opened: dict[str, Any], faces: dict[int, str]) -> tuple
     faces |= {each["token"]: each["face"] for each in prompt}
     tokens = [each["token"] for each in prompt]
     room = first["config"]["max_seq_len"] - len(tokens)
-    keep = 0
     for _ in range(min(NEW_TOKENS, room)):
-        found = ask("read", name=first["name"], keep=keep, tokens=tokens[keep:])
-        keep = len(tokens)
+        found = ask("read", name=first["name"], tokens=tokens, known=len(tokens))
         tokens.append(found["next"]["token"])
     return tokens, len(prompt)
 
@@ -349,8 +362,8 @@ def _stored_text(ask: Asker, name: str, tokens: list[int], faces: dict[int, str]
     """What a model takes for likely after each token, and a map for each head."""
     rows: list[torch.Tensor] = []
     after = []
-    for at, token in enumerate(tokens):
-        found = ask("read", name=name, keep=at, tokens=[token])
+    for at in range(len(tokens)):
+        found = ask("read", name=name, tokens=tokens[: at + 1], known=at)
         rows.append(found["weights"].view(found["shape"])[:, :, 0])
         after.append([[each["token"], round(each["share"], 3)] for each in found["likeliest"]])
         faces |= {each["token"]: each["face"] for each in [found["next"], *found["likeliest"]]}
@@ -368,7 +381,6 @@ def _stored_lists(ask: Asker, name: str, examples: list[list[int]]) -> dict[str,
             {
                 "tokens": tokens,
                 "answers": found["answers"],
-                "logits": _rounded(found["logits"]),
                 "scores": _rounded(found["scores"]),
                 "maps": [[pack_map(head) for head in layer] for layer in weights],
             }
@@ -396,7 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     gpts, encoders = (_shortened(family, options.steps) for family in (GPTS, ENCODERS))
     if options.what == "export":
-        if options.untrained and options.out == OUT:
+        if options.untrained and options.out.resolve() == OUT:
             parser.error("--untrained needs --out: data/lab is for trained models")
         export(options.out, options.runs, (gpts, encoders), untrained=options.untrained)
         return

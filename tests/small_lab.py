@@ -18,7 +18,7 @@ from qkvlib import ModelConfig, SyntheticTask, TextTask, TrainConfig, standard_l
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSES = ROOT / "data" / "lab"
-"""The course's own lab; it need not be there."""
+"""The course's own lab."""
 
 
 def script(name: str) -> ModuleType:

@@ -231,8 +231,16 @@ def test_what_cannot_be_exported_is_refused(
     large = build_model(CAUSAL)
     with torch.no_grad():
         large.head.weight[0, 0] = 1e6
-    with pytest.raises(ExportError, match="float16 ends at 65504"):
-        round_to_half(large)
+    beside = tmp_path / "no.safetensors"
+    for in_half in (
+        lambda: round_to_half(large),
+        lambda: save_weights(large, beside, half=True),
+        lambda: export_onnx(large, target, half=True),
+        lambda: export_onnx(large, target, half=True, weights=beside),
+    ):
+        with pytest.raises(ExportError, match="float16 ends at 65504"):
+            in_half()
+    assert not beside.exists()
     frozen = onnx.load_model_from_string(_frozen().SerializeToString())
     with pytest.raises(ExportError, match=r"froze axis 2 of 'past\.0\.k'"):
         export._check_lengths(frozen, CAUSAL)

@@ -68,6 +68,19 @@ def test_it_holds_half_of_what_a_plain_cache_holds() -> None:
     assert half.length == 3
 
 
+def test_there_is_never_room_for_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    zeros = torch.zeros
+
+    def counted(*shape, **how):
+        made.append(zeros(*shape, **how))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "zeros", counted)
+    cache = RebuildCache(model_of(dtype=torch.float32), capacity=9)
+    assert sum(tensor.nbytes for tensor in made if tensor.ndim == 4) == cache.nbytes
+
+
 @torch.no_grad()
 def test_the_error_grows_with_the_condition() -> None:
     text = torch.randint(11, (1, 20))

@@ -183,6 +183,15 @@ def test_a_start_is_checked() -> None:
         model(tokens(3)[:1], cache=other)
 
 
+def test_positions_that_there_are_not_are_refused() -> None:
+    """A slice past the end would be one row, and spread over all vectors."""
+    rotary = Rotary(4, 8, 1e4)
+    for start, n in ((7, 5), (8, 1), (-1, 1)):
+        with pytest.raises(ValueError, match=rf"positions {start} to .*there are 8, from 0 to 7"):
+            rotary.turn(torch.ones(n, 4), start)
+    assert rotary.turn(torch.ones(1, 4), 7).shape == (1, 4)
+
+
 def test_turning_is_not_saved_with_the_weights() -> None:
     names = build_model(SMALL).state_dict()
     assert not any("cos" in name or "sin" in name for name in names)

@@ -27,6 +27,24 @@
   /** Where the site begins, seen from any of its pages. */
   const ROOT = new URL(document.documentElement.dataset.content_root ?? "./", location.href).href;
 
+  let stored;
+
+  /** Fetch the lab's stored runs, once: by a classic script, which also a page opened from a file may load. */
+  function storedRuns() {
+    stored ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL("_static/lab/stored.js", ROOT).href;
+      script.onload = () => resolve(window.QKV_LAB_STORED);
+      script.onerror = () => {
+        stored = undefined; // the next time it is tried again
+        script.remove();
+        reject(new Error("The stored runs could not be loaded."));
+      };
+      document.head.append(script);
+    });
+    return stored;
+  }
+
   /** The part of Jupyter's widget model that a view may use, without a kernel behind it. */
   function makeModel(state) {
     const listeners = new Map();
@@ -35,6 +53,7 @@
     };
     return {
       root: ROOT, // a view may fetch what the site keeps for it
+      stored: storedRuns,
       get: (name) => state[name],
       set(name, value) {
         if (JSON.stringify(state[name]) === JSON.stringify(value)) return;
@@ -100,10 +119,11 @@
       await widget.initialize?.({ model });
       // In the page before it is drawn: a view may measure itself.
       mount.append(el);
-      await widget.render({ model, el });
+      const stop = await widget.render({ model, el });
       if (fallback) fallback.hidden = true;
       mount.qkvModel = model;
       mount.dataset.state = "live";
+      return stop;
     } catch (error) {
       el.remove();
       mount.dataset.state = "failed";
@@ -114,13 +134,16 @@
   /** What an attribute says, as what the trait holds by default. */
   function valued(text, usual) {
     if (typeof usual === "boolean") return text !== "false";
+    if (Array.isArray(usual)) return (text.match(/\d+/g) ?? []).map(Number);
     return typeof usual === "number" ? Number(text) : text;
   }
+
+  const GIVEN = new Set(["models", "task"]); // these are the site's, and no attribute changes them
 
   /** The lab as an element: <attention-lab variant="Q-K=V" other="QKV"></attention-lab>. */
   class AttentionLab extends HTMLElement {
     connectedCallback() {
-      if (this.querySelector(".qkv-widget")) return; // it was moved, and is there
+      if (this.mount) return; // it was moved, and is there
       const mount = document.createElement("div");
       mount.className = "qkv-widget";
       mount.dataset.widget = "attention_lab";
@@ -128,19 +151,25 @@
       fallback.className = "qkv-widget-fallback";
       fallback.append(...this.childNodes);
       mount.append(fallback);
+      this.mount = mount;
       this.append(mount);
-      mountWidget(mount, async () => {
-        await new Promise((resolve, reject) => {
-          const script = document.createElement("script");
-          script.src = new URL("_static/lab/stored.js", ROOT).href;
-          script.onload = resolve;
-          script.onerror = () => reject(new Error("its stored runs could not be loaded"));
-          document.head.append(script);
-        });
-        const { state } = window.QKV_LAB_STORED;
-        const own = [...this.attributes].filter(({ name }) => Object.hasOwn(state, name));
+      this.stop = mountWidget(mount, async () => {
+        const { state } = await storedRuns();
+        const own = [...this.attributes].filter(
+          ({ name }) => Object.hasOwn(state, name) && !GIVEN.has(name),
+        );
         return { ...state, ...Object.fromEntries(own.map((a) => [a.name, valued(a.value, state[a.name])])) };
       });
+    }
+
+    async disconnectedCallback() {
+      await null; // one that is moved is back by now
+      if (this.isConnected || !this.mount) return;
+      const { mount, stop } = this;
+      this.mount = null;
+      this.append(...mount.querySelector(".qkv-widget-fallback").childNodes);
+      mount.remove();
+      (await stop)?.(); // models, and the worker they are in
     }
   }
 

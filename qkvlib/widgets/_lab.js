@@ -4,6 +4,8 @@
 // one interface with three sides: models in a worker of this page, models in the notebook's kernel, and
 // runs that were stored, where neither can be had.
 
+const newId = (stem) => `${stem}-${Math.random().toString(36).slice(2)}`;
+
 // ------------------------------------------------------------------------------------ what was read
 
 /** How many tokens two texts begin with in common. */
@@ -159,9 +161,10 @@ class LabError extends Error {
   }
 }
 
-/** Questions and answers over a line on which only messages travel. */
+/** Questions and answers over a line on which only messages travel, perhaps those of others too. */
 export function line(send, patience = PATIENCE) {
   const asked = new Map();
+  const mark = newId("ask");
   let last = 0;
   const settle = (id, how, value) => {
     const question = asked.get(id);
@@ -181,7 +184,7 @@ export function line(send, patience = PATIENCE) {
   };
   return {
     ask(task, given = {}, { progress = () => {}, gone = () => {} } = {}) {
-      const id = (last += 1);
+      const id = `${mark}-${(last += 1)}`;
       return new Promise((resolve, reject) => {
         asked.set(id, { resolve, reject, progress, gone });
         wind(id);
@@ -203,22 +206,11 @@ export function line(send, patience = PATIENCE) {
   };
 }
 
-/** What all engines that compute have in common: what each model holds need not be sent again. */
+/** What all engines that compute have in common: how they are asked. */
 export class Computing {
-  constructor() {
-    this.held = new Map(); // model -> tokens that it holds
-  }
-
-  async read(name, tokens, { known = 0, temperature = 0, seed = 0 } = {}) {
-    const held = this.held.get(name) ?? [];
-    // At least one token is read, or there would be no answer; `known` is what the asker has kept.
-    const keep = Math.min(common(held, tokens), known, tokens.length - 1);
-    this.held.delete(name); // unknown, should this fail
-    const answer = await this.ask("read", {
-      name, keep, tokens: tokens.slice(keep), temperature, seed,
-    }); // prettier-ignore
-    this.held.set(name, [...tokens]);
-    return { ...answer, from: keep };
+  /** Read a text; of its first `known` tokens the asker has the rows already. */
+  read(name, tokens, { known = 0, temperature = 0, seed = 0 } = {}) {
+    return this.ask("read", { name, tokens, known, temperature, seed });
   }
 
   look(name, tokens) {
@@ -290,7 +282,6 @@ export class PageEngine extends Computing {
     const { worker, talk } = this;
     this.worker = null;
     this.loaded.clear();
-    this.held.clear();
     worker?.terminate();
     talk?.fail();
   }
@@ -300,6 +291,19 @@ export class PageEngine extends Computing {
   }
 }
 
+/** An answer with its arrays, which travel as bytes beside the message; that says where. */
+function withArrays(result, buffers) {
+  if (Array.isArray(result) || typeof result !== "object") return result;
+  const arrayOf = ({ buffer, byteOffset, byteLength }) =>
+    new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+  return Object.fromEntries(
+    Object.entries(result).map(([name, value]) => {
+      const at = value?.buffer;
+      return [name, Number.isInteger(at) ? arrayOf(buffers[at]) : value];
+    }),
+  );
+}
+
 /** Models in the notebook's kernel, over the widget's own messages. */
 export class KernelEngine extends Computing {
   kind = "kernel";
@@ -307,16 +311,9 @@ export class KernelEngine extends Computing {
   constructor(model) {
     super();
     this.talk = line((message) => model.send(message));
-    this.hear = (message, buffers) => {
-      const { result } = message;
-      // Arrays travel as bytes beside the message, which says where.
-      for (const [name, value] of Object.entries(result ?? {})) {
-        if (value?.buffer === undefined) continue;
-        const { buffer, byteOffset, byteLength } = buffers[value.buffer];
-        result[name] = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
-      }
-      this.talk.answer(message);
-    };
+    // All views of a widget hear one and the same message: it is left as it came.
+    this.hear = (message, buffers) =>
+      this.talk.answer({ ...message, result: withArrays(message.result, buffers) });
     model.on("msg:custom", this.hear);
     this.close = () => model.off("msg:custom", this.hear);
   }
@@ -367,8 +364,8 @@ export class StoredEngine {
   async load() {}
 
   /** Whether what a state asks for was stored. */
-  has({ kind, prompt, digits }) {
-    if (kind === "text") return prompt === this.given;
+  has({ kind, prompt, digits, temperature }) {
+    if (kind === "text") return prompt === this.given && temperature === 0;
     const same = (list) => list.tokens.join() === digits.join();
     return [...this.models.values()].some((model) => model.lists?.some(same));
   }
@@ -445,8 +442,40 @@ export function fromHash(hash, state) {
 
 /** The entry of a model, by the engine's name of it or the reader's. */
 export function entryOf(state, name = state.variant) {
-  const named = (each) => each.name === name || each.title === name;
-  return state.models.find((each) => each.kind === state.kind && named(each)) ?? null;
+  const models = state.models.filter((each) => each.kind === state.kind);
+  for (const field of ["name", "title", "both_forms", "tuple_form"]) {
+    const found = models.find((each) => each[field] === name);
+    if (found) return found;
+  }
+  return null;
+}
+
+/** Whether two models can stand side by side: map by map, over the same tokens. */
+export function comparable(a, b) {
+  const same = (name) => a.config[name] === b.config[name];
+  return a.kind === b.kind && a.tokenizer === b.tokenizer && same("n_layers") && same("n_heads");
+}
+
+/** What of a state can be shown: what does not exist falls to the nearest that does. */
+export function fitting(state) {
+  const { models, task, digits } = state;
+  const kind = models.some((each) => each.kind === state.kind) ? state.kind : models[0].kind;
+  const own = entryOf({ ...state, kind }) ?? models.find((each) => each.kind === kind);
+  const other = entryOf({ ...state, kind }, state.other);
+  const whole = (value, most) => Math.max(0, Math.min(Math.trunc(value) || 0, most));
+  const { n_digits: n, length = digits.length } = task;
+  const fits = digits.length === length && digits.every((x) => Number.isInteger(x) && x >= 0 && x < n);
+  const drawn = Number.isFinite(state.temperature) && state.temperature > 0;
+  return {
+    kind,
+    variant: own.name,
+    other: other && other !== own && comparable(own, other) ? other.name : "",
+    layer: whole(state.layer, own.config.n_layers - 1),
+    head: whole(state.head, own.config.n_heads - 1),
+    temperature: drawn ? state.temperature : 0,
+    seed: whole(state.seed, 2 ** 32 - 1),
+    digits: fits || !n ? digits : Array.from({ length }, (_, i) => i % n),
+  };
 }
 
 /** What can be chosen beside a sharing: its ways to share heads, or with and without (X)+. */
@@ -497,6 +526,7 @@ export class Lab {
     this.status = { kind: "idle" };
     this.queue = Promise.resolve();
     this.turn = 0;
+    this.closed = false;
   }
 
   get replays() {
@@ -513,8 +543,26 @@ export class Lab {
     return (this.get().kind === "lists" ? this.looks : this.tapes).get(name);
   }
 
+  /** Tokens that all models which are shown can read. */
+  get places() {
+    return Math.min(...this.shown().map((name) => entryOf(this.get(), name).config.max_seq_len));
+  }
+
   get room() {
-    return entryOf(this.get()).config.max_seq_len - this.text.length;
+    return this.places - this.text.length;
+  }
+
+  /** Whether a model has read the text to its end, and drawn what comes next as it is to be drawn. */
+  #isRead(name) {
+    const tape = this.tapes.get(name);
+    const tokens = this.text.map((each) => each.token);
+    if (!tape || tape.length !== tokens.length || common(tape.tokens, tokens) < tokens.length) return false;
+    return tokens.length === 0 || tape.drawn === this.#draw;
+  }
+
+  get #draw() {
+    const { temperature, seed } = this.get();
+    return JSON.stringify([temperature, seed]);
   }
 
   /** Whether a token can be written now, by what runs now. */
@@ -537,9 +585,10 @@ export class Lab {
   /** Do something that may fail; what fails is said, and nothing is left half done. */
   #attempt(work) {
     return this.#serial(async () => {
+      if (this.closed) return false;
       try {
-        await work();
-        if (this.status.kind !== "ended") this.#say({ kind: "idle" });
+        const status = await work();
+        this.#say(status ?? { kind: "idle" });
         return true;
       } catch (error) {
         this.playing = false;
@@ -549,10 +598,14 @@ export class Lab {
     });
   }
 
+  /** Whether what is to be shown was not stored, and models could compute it. */
+  get needsModels() {
+    return this.replays && Boolean(this.waker) && !this.engine.has(this.get());
+  }
+
   /** Bring all models that are shown up to the text; only the latest wish counts. */
   follow() {
-    // What was not stored needs models that compute.
-    if (this.replays && this.waker && !this.engine.has(this.get())) return this.wake();
+    if (this.needsModels) return this.wake();
     const turn = (this.turn += 1);
     return this.#attempt(async () => {
       if (turn !== this.turn) return;
@@ -574,9 +627,11 @@ export class Lab {
     const { kind, prompt } = this.get();
     if (kind !== "text") return;
     const { tokenizer } = entryOf(this.get());
-    if (this.encoded === prompt && this.tokenizer === tokenizer) return;
+    const { places } = this;
+    const fits = this.text.length <= places;
+    if (this.encoded === prompt && this.tokenizer === tokenizer && fits) return;
     const found = await this.engine.encode(this.get().variant, prompt);
-    const most = entryOf(this.get()).config.max_seq_len - FREE;
+    const most = Math.max(places >> 1, places - FREE);
     this.dropped = Math.max(0, found.length - most);
     this.text = found.slice(this.dropped);
     this.prompt = this.text.length;
@@ -595,11 +650,10 @@ export class Lab {
       const tokens = this.text.map((each) => each.token);
       const tape = this.tapes.get(name) ?? new Tape();
       this.tapes.set(name, tape);
-      const drawn = JSON.stringify([temperature, seed]);
-      const known = common(tape.tokens, tokens);
-      const upToDate = known === tokens.length && tape.length === known && tape.drawn === drawn;
       if (!tokens.length) tape.cut(0);
-      else if (!upToDate) {
+      else if (!this.#isRead(name)) {
+        const drawn = this.#draw;
+        const known = common(tape.tokens, tokens);
         tape.add(tokens, await this.engine.read(name, tokens, { known, temperature, seed }));
         tape.drawn = drawn;
       }
@@ -609,19 +663,16 @@ export class Lab {
   /** Write one token. */
   step() {
     return this.#attempt(async () => {
-      await this.#ready();
-      await this.#catchUp();
-      if (!this.canWrite) {
-        this.playing = false;
-        this.status = { kind: "ended" };
-        return;
-      }
-      const next = this.tapes.get(this.get().variant)?.next;
+      // The choice may change meanwhile: who writes has to have read this very text.
+      do {
+        await this.#ready();
+        await this.#catchUp();
+      } while (this.get().kind === "text" && !this.#isRead(this.get().variant));
+      // A stored run has no next token at its end; what computes goes on from there.
+      const next = this.canWrite ? this.tapes.get(this.get().variant).next : null;
       if (!next) {
-        // A stored run is over; what computes goes on from here.
         this.playing = false;
-        this.status = { kind: "ended" };
-        return;
+        return { kind: "ended" };
       }
       this.text.push(next);
       await this.#catchUp();
@@ -647,16 +698,14 @@ export class Lab {
 
   /** Begin with a text that was written before: a stored run's. */
   show(text) {
-    this.text = [...text];
-    return this.follow();
+    return this.#serial(() => (this.text = [...text])).then(() => this.follow());
   }
 
   /** Forget what was written. */
   rewind() {
     this.playing = false;
-    this.status = { kind: "idle" };
-    this.text.length = this.prompt;
-    return this.follow();
+    // After a token that is being written, or it would come back.
+    return this.#serial(() => (this.text.length = this.prompt)).then(() => this.follow());
   }
 
   /** Change from a stored run to models that compute. */
@@ -681,6 +730,7 @@ export class Lab {
       engine.close();
       throw error;
     }
+    if (this.closed) return engine.close();
     this.engine.close();
     this.engine = engine;
     this.wished = false;
@@ -690,6 +740,7 @@ export class Lab {
 
   close() {
     this.playing = false;
+    this.closed = true;
     this.turn += 1;
     this.engine?.close();
   }

@@ -131,7 +131,11 @@ function glimpse({ lab, state, colours, at, asked, hovered }) {
 
 /** The token that is asked, and where it looks, as a sentence. */
 function sentence({ lab, faces, place, map, names, several, title }) {
-  if (place < 0) return "Nothing to read yet: the prompt is empty.";
+  if (place < 0) {
+    return lab.encoded === undefined
+      ? "Nothing has been read yet."
+      : "Nothing to read yet: the prompt is empty.";
+  }
   const parts = names.flatMap((name) => {
     const tape = lab.tape(name);
     if (!tape || place >= tape.length) return [];
@@ -142,8 +146,6 @@ function sentence({ lab, faces, place, map, names, several, title }) {
 }
 
 // --------------------------------------------------------------------------------------- small pieces
-
-const newId = (stem) => `${stem}-${Math.random().toString(36).slice(2)}`;
 
 /** Write a text only where it is another one, so that a selection in it survives. */
 function put(node, text) {
@@ -165,6 +167,9 @@ function chooser(label, onchoose) {
         select.replaceChildren(...options.map(([each, text]) => h("option", { value: each }, text)));
       }
       select.value = String(value);
+    },
+    disable(off) {
+      select.disabled = off;
     },
   };
 }
@@ -227,7 +232,7 @@ function choices({ choose, nearest }) {
         ? "A tied query needs a key head of its own, so all heads stay."
         : "(X)+ is made for tied Q and K.";
 
-      const others = models.filter((each) => each.name !== own.name);
+      const others = models.filter((each) => each !== own && comparable(own, each));
       beside.update(
         [["", "nothing"], ...others.map((each) => [each.name, each.both_forms])],
         others.some((each) => each.name === state.other) ? state.other : "",
@@ -255,14 +260,16 @@ function statusLine({ wake, again, able }) {
       return `${what}${total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : ""} …`;
     }
     if (lab.replays) {
+      if (lab.needsModels) return "No run of this was stored. For models that read it:";
       return able
         ? "A stored run, with nothing loaded yet. To go on from it, or from words of your own:"
         : "This is a stored run: here, no model can run (the page was opened from a file, or the " +
             "browser lacks WebAssembly). On the course's site they do.";
     }
-    if (kind === "ended" && lab.room <= 0) {
+    if (state.kind !== "text") return "";
+    if (lab.text.length > 0 && lab.room <= 0) {
       return (
-        `The text is full: this model knows ${own.config.max_seq_len} places and no more. ` +
+        `The text is full: there are ${lab.places} places and no more. ` +
         "Go back to the prompt, or shorten it."
       );
     }
@@ -270,7 +277,7 @@ function statusLine({ wake, again, able }) {
       const lost = plural(lab.dropped, "token");
       return `The prompt is too long for this model: its first ${lost} found no room.`;
     }
-    const waits = state.kind === "text" && lab.encoded !== undefined && lab.text.length === 0;
+    const waits = lab.encoded !== undefined && lab.text.length === 0;
     return waits ? "Type something for the model to go on from." : "";
   }
 
@@ -313,6 +320,7 @@ function writer({ typed, write, step, back, goTo, copyLink, able }) {
       clearTimeout(clock);
       clock = setTimeout(settle, TYPING);
     },
+    onblur: settle, // before anything is drawn, which would bring the former prompt back
   }); // prettier-ignore
   const after = (work) => () => {
     settle();
@@ -364,13 +372,14 @@ function writer({ typed, write, step, back, goTo, copyLink, able }) {
 }
 
 /** How fast, and by which rule, the next token is taken. */
-function tuning({ setPace, setDraw }) {
+function tuning({ setPace, setDraw, able }) {
   const pacing = chooser("Pace", setPace);
   const chance = chooser("Next token", (value) => setDraw(...value.split("/").map(Number)));
   return {
     root: h("div", { class: "fine" }, pacing.root, chance.root),
-    update({ state, text }, pace) {
+    update({ lab, state, text }, pace) {
       this.root.hidden = !text;
+      chance.disable(lab.replays && !able);
       pacing.update([["calm", "slowly, to watch"], ["fast", "as fast as it goes"]], pace);
       const draws = new Map([["0/0", "always the likeliest"]]);
       const { temperature, seed } = state;
@@ -387,6 +396,7 @@ function lister({ setDigits, able }) {
   const id = newId("list");
   const note = h("p", { class: "hint", id: `${id}-note` });
   let task;
+  let drawn = null;
   const say = (good) => {
     box.setAttribute("aria-invalid", String(!good));
     const wanted = `Exactly ${task.length} digits from 0 to ${task.n_digits - 1}, please.`;
@@ -419,8 +429,10 @@ function lister({ setDigits, able }) {
       if (text) return;
       task = state.task;
       box.readOnly = another.node.hidden = lab.replays && !able;
-      if (!box.matches(":focus")) box.value = state.digits.join(" ");
-      if (box.getAttribute("aria-invalid") !== "true") put(note, task.rule);
+      // What was typed stays until there is another list, right or wrong.
+      if (drawn === state.digits.join(" ")) return;
+      drawn = box.value = state.digits.join(" ");
+      say(true);
     },
   };
 }
@@ -873,6 +885,7 @@ function measurements() {
   function ofList(look, { task, digits }) {
     if (!look) return [];
     const wanted = answersTo(task.name, digits);
+    if (!wanted) return [["Answers", look.answers.join(" ")]];
     const right = look.answers.filter((each, i) => each === wanted[i]).length;
     return [["Answers", `${look.answers.join(" ")} (${right} of ${wanted.length} right)`]];
   }
@@ -926,7 +939,7 @@ const TOUR = [
 ];
 
 /** Five steps that are done by doing; `seen` is what the reader has done. */
-function guide({ say }) {
+function guide() {
   const root = h("div", { class: "tour" });
   let done = 0;
   let drawn = null;
@@ -947,19 +960,21 @@ function guide({ say }) {
     get step() {
       return done < TOUR.length ? `Tour, ${done + 1} of ${TOUR.length}: ${TOUR[done].words}` : null;
     },
+    /** Returns what is to be announced; "" where nothing is. */
     update(shown, seen) {
       root.hidden = !shown.state.tour || !shown.text;
-      if (root.hidden) return;
+      if (root.hidden) return "";
       const before = done;
       // A step counts once those before it are done.
       while (done < TOUR.length && TOUR[done].done(shown, seen)) done += 1;
-      if (drawn === done) return;
+      if (drawn === done) return "";
       drawn = done;
       root.replaceChildren(
         h("h3", {}, done === TOUR.length ? "Tour: all five done" : "Tour: five steps"),
         h("ol", {}, ...TOUR.map(item)),
       );
-      if (done > before) say(done < TOUR.length ? `Done. ${this.step}` : "The tour is done.");
+      if (done === before) return "";
+      return done < TOUR.length ? `Done. ${this.step}` : "The tour is done.";
     },
   };
 }

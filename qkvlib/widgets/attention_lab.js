@@ -52,8 +52,6 @@ button[aria-disabled="true"] { background: var(--soft); color: var(--muted); bor
 .tokens span.mine { font-weight: 650; }
 .tokens span.later { opacity: .35; }
 .tokens span.at { outline: 2px solid var(--accent); outline-offset: 0; background: var(--chosen); }
-.tokens .end { color: var(--muted); cursor: default; }
-.list { display: grid; gap: 4px; overflow-x: auto; }
 .told { font-size: 14px; min-height: 44px; }
 .told b { font-weight: 600; }
 
@@ -153,7 +151,10 @@ const STATE = [
   "tour", "share",
 ]; // prettier-ignore
 
+const LOOKS = new Set(["layer", "head", "tour", "share"]); // these change the picture, and nothing is read
+
 const CALM = 90; // ms between tokens for who wants to watch
+const HEARD = 700; // ms until what is announced has been taken up
 
 /** The engine of this place, and the one that could take over from it. */
 function enginesOf(model) {
@@ -161,20 +162,6 @@ function enginesOf(model) {
   const root = new URL("_static/lab/", model.root).href;
   const able = typeof WebAssembly === "object" && /^https?:/.test(root);
   return { root, waker: able ? () => new PageEngine(root) : null };
-}
-
-/** Fetch the stored runs: a classic script, which also a page opened from a file may load. */
-function storedRuns(root) {
-  window.qkvLabStored ??= new Promise((resolve, reject) => {
-    const script = h("script", { src: new URL("stored.js", root).href });
-    script.onload = () => resolve(window.QKV_LAB_STORED);
-    script.onerror = () => {
-      window.qkvLabStored = undefined;
-      reject(new LabError("The stored runs could not be loaded.", true));
-    };
-    document.head.append(script);
-  });
-  return window.qkvLabStored;
 }
 
 function render({ model, el }) {
@@ -190,6 +177,9 @@ function render({ model, el }) {
   const seen = { wrote: false, asked: false };
   let [at, asked, hovered] = [null, null, null]; // as glimpse() is given them
   let paced = "calm";
+  let promised = 0; // tokens that a link wants written still
+  let heard = "";
+  let news = "";
   let gone = false;
 
   // What a reader does
@@ -202,18 +192,11 @@ function render({ model, el }) {
   /** Change what is looked at; what no longer fits falls to the nearest. */
   function choose(changes) {
     const wanted = { ...get(), ...changes };
-    const own = entryOf(wanted) ?? wanted.models.find((each) => each.kind === wanted.kind);
     if (changes.kind) {
       toTheEnd();
       lab.stop();
     }
-    set({
-      ...changes,
-      variant: own.name,
-      other: entryOf(wanted, wanted.other)?.name ?? "",
-      layer: Math.min(wanted.layer, own.config.n_layers - 1),
-      head: Math.min(wanted.head, own.config.n_heads - 1),
-    });
+    set({ ...changes, ...fitting(wanted) });
   }
 
   /** Whether something can be written; where a stored run ends, the models start. */
@@ -290,7 +273,8 @@ function render({ model, el }) {
     status: statusLine({
       able: Boolean(waker),
       wake: () => lab.wake(),
-      again: () => (!lab.engine ? begin() : lab.wished ? lab.wake() : lab.follow()),
+      again: () =>
+        !lab.engine ? begin() : promised ? keepPromise() : lab.wished ? lab.wake() : lab.follow(),
     }),
     writer: writer({ typed, write, step, goTo, copyLink, able, back: () => [toTheEnd(), lab.rewind()] }),
     lister: lister({ able, setDigits: (digits) => set({ digits }) }),
@@ -303,8 +287,9 @@ function render({ model, el }) {
     tuning: tuning({
       setPace: (value) => [(paced = value), schedule()],
       setDraw: (temperature, seed) => set({ temperature, seed }),
+      able,
     }),
-    guide: guide({ say: live.say }),
+    guide: guide(),
   };
   const told = h("p", { class: "told" });
   const main = [parts.writer, parts.lister, parts.strip].map((each) => each.root);
@@ -337,11 +322,20 @@ function render({ model, el }) {
       part.update(now);
     }
     parts.tuning.update(now, paced);
-    parts.guide.update(now, seen);
+    announce(parts.guide.update(now, seen), sentence(now));
     parts.brief.update(now, now.state.tour ? parts.guide.step : null);
-    const said = sentence(now);
+  }
+
+  /** Say what is new of the tour and of the token that is asked, neither in place of the other. */
+  function announce(step, said) {
     put(told, said);
-    if (seen.asked && !lab.playing && hovered === null) live.say(said);
+    if (step) {
+      news = step;
+      setTimeout(() => (news = ""), HEARD);
+    }
+    const fresh = seen.asked && !lab.playing && hovered === null && said !== heard;
+    if (fresh) heard = said;
+    if (fresh || step) live.say([news, seen.asked ? heard : ""].join(" ").trim());
   }
 
   let queued = false;
@@ -358,28 +352,40 @@ function render({ model, el }) {
 
   async function begin() {
     try {
-      if (files) lab.engine = new StoredEngine(await storedRuns(files));
+      if (files) lab.engine = new StoredEngine(await model.stored());
     } catch (error) {
       lab.status = { kind: "failed", words: error.message, retry: true };
       return schedule();
     }
     if (gone) return;
     const linked = get().share ? fromHash(location.hash, get()) : null;
-    choose(linked?.changes ?? {});
-    const { text: stored } = lab.engine;
+    if (linked) choose(linked.changes);
+    else if (lab.needsModels) return schedule(); // which are not loaded before somebody asks for them
     await lab.follow();
-    if (linked?.written) {
-      await lab.wake();
-      for (let n = 0; n < linked.written && lab.canWrite && !gone; n++) if (!(await lab.step())) break;
-    } else if (lab.replays && get().kind === "text") {
-      await lab.show(stored); // the first screen is not empty
+    promised = linked?.written ?? 0;
+    if (promised) await keepPromise();
+    else if (lab.replays && get().kind === "text" && lab.engine.has(get())) {
+      await lab.show(lab.engine.text); // the first screen is not empty
     }
   }
 
-  const unfollow = follow(model, STATE, () => {
-    schedule();
-    if (lab.engine) lab.follow();
-  });
+  /** Write what a link wants written, by models that compute. */
+  async function keepPromise() {
+    if (!(await lab.wake())) return;
+    for (; promised > 0 && lab.canWrite && !gone; promised -= 1) if (!(await lab.step())) return;
+    promised = 0;
+  }
+
+  choose({}); // from the first picture on, what is shown exists
+  const unlook = follow(model, [...LOOKS], schedule);
+  const unfollow = follow(
+    model,
+    STATE.filter((name) => !LOOKS.has(name)),
+    () => {
+      schedule();
+      if (lab.engine) lab.follow();
+    },
+  );
   const restyle = new MutationObserver(schedule);
   restyle.observe(sheet, { attributes: true, attributeFilter: ["data-theme"] });
   el.append(staged.host);
@@ -389,6 +395,7 @@ function render({ model, el }) {
     gone = true;
     parts.writer.stop();
     parts.caches.stop();
+    unlook();
     unfollow();
     restyle.disconnect();
     lab.close();

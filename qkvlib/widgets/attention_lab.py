@@ -72,6 +72,7 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
         "both_forms": variant.both_forms,
         "colour": variant.sharing.colour,
         "option": _option(config, variant.plus),
+        "tokenizer": entry.get("tokenizer", ""),  # the course's models have one for all
         "quality": _quality(entry),
         "download": sum(entry[part]["bytes"] for part in ("graph", "weights") if part in entry),
         "config": {name: getattr(config, name) for name in shape}
@@ -187,6 +188,14 @@ class AttentionLab(CourseWidget):
                 f"{unknown_name(trait, value, titles)} These are of kind {self.kind!r}; change "
                 "both at once with .update(kind=…, variant=…)."
             )
+        if trait == "other" and self.variant in names:
+            own, beside = self._find(self.variant), self._find(found)
+            if _maps(own) != _maps(beside) or own["tokenizer"] != beside["tokenizer"]:
+                raise traitlets.TraitError(
+                    f"other={value!r} cannot stand beside {own['title']!r}: two models are "
+                    "compared map by map over the same tokens, so they need the same number of "
+                    "layers, of heads, and the same tokenizer."
+                )
         return found
 
     @traitlets.validate("layer", "head")
@@ -267,13 +276,23 @@ def quality_text(quality: Mapping[str, Any]) -> str:
     return f"{texts[0]} {'% right' if percent else quality['unit']}{interval}"
 
 
+def _maps(row: Mapping[str, Any]) -> tuple[int, int]:
+    return row["config"]["n_layers"], row["config"]["n_heads"]
+
+
 def _task(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the encoders were trained on, if there are any."""
-    tasks = [entry["task"] for entry in entries if "task" in entry]
-    if not tasks:
+    """What the encoders were trained on, if there are any; of one's own no more than the lists."""
+    encoders = [entry for entry in entries if entry["kind"] == KINDS["lists"]]
+    if not encoders:
         return {}
-    name, length = tasks[0]["name"], tasks[0]["length"]
-    return {"name": name, "rule": _RULES[name], "length": length, "n_digits": N_DIGITS}
+    config = encoders[0]["config"]
+    name = encoders[0].get("task", {}).get("name", "")
+    return {
+        "name": name,
+        "rule": _RULES.get(name, "One answer for each place."),
+        "length": config["max_seq_len"],
+        "n_digits": min(config["vocab_size"], N_DIGITS),
+    }
 
 
 def _nearest(value: str, rows: Sequence[Mapping[str, Any]]) -> str | None:

@@ -53,16 +53,16 @@ test("names are those of the exporter", () => {
 test("the cache grows token by token, and its bytes are those of its tensors", async () => {
   const one = session();
   assert.equal(one.cacheBytes, 0);
-  await one.read(0, [1, 2, 3]);
+  await one.read([1, 2, 3]);
   assert.equal(one.length, 3);
   assert.equal(one.cacheBytes, 2 * 1 * 2 * 3 * 3 * 4); // layers, tensors, heads, columns, tokens, bytes
-  await one.read(3, [4]);
+  assert.equal((await one.read([1, 2, 3, 4], 3)).from, 3);
   assert.deepEqual([...one.past[0].data.subarray(0, 12)], [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]);
 });
 
 test("to forget keeps the first tokens of every head", async () => {
   const one = session();
-  await one.read(0, [1, 2, 3, 4]);
+  await one.read([1, 2, 3, 4]);
   one.truncate(2);
   assert.equal(one.length, 2);
   assert.deepEqual(one.past[1].dims, [1, 2, 2, 3]);
@@ -73,16 +73,23 @@ test("to forget keeps the first tokens of every head", async () => {
   assert.equal(one.cacheBytes, 0);
 });
 
-test("what it has kept of the last tokens can be seen", async () => {
+test("what is held is not read again, unless it is another text", async () => {
   const one = session();
-  await one.read(0, [1, 2, 3]);
-  await one.read(1, [4, 5]);
-  const kept = one.kept(1);
-  assert.deepEqual(
-    kept.map(({ layer, name, shape }) => [layer, name, shape]),
-    [[0, "k", [2, 2, 3]], [1, "k", [2, 2, 3]]],
-  );
-  assert.deepEqual([...kept[0].data], [4, 4, 4, 5, 5, 5, 14, 14, 14, 15, 15, 15]);
+  const asked = [
+    [[1, 2, 3], 0, 0], [[1, 2, 3, 4], 3, 3], [[1, 2, 3, 4], 2, 2], [[1, 9, 3], 3, 1], [[1, 9, 3], 3, 2], [[5], 1, 0],
+  ];
+  for (const [tokens, known, from] of asked) {
+    assert.equal((await one.read(tokens, known)).from, from);
+    const first = tokens.flatMap((token) => [token, token, token]);
+    assert.deepEqual([...one.past[0].data].slice(0, 3 * tokens.length), first);
+  }
+  await one.read([5, 6, 7]);
+  const { run } = one.inner;
+  one.inner.run = () => Promise.reject(new Error("out of memory"));
+  await assert.rejects(one.read([5, 6, 8], 2), /out of memory/);
+  one.inner.run = run;
+  assert.equal(one.length, 2);
+  assert.equal((await one.read([5, 6, 8], 2)).from, 2);
 });
 
 test("tensors of a cache may have columns of their own", () => {
@@ -115,13 +122,13 @@ test("the likeliest tokens come with their shares", () => {
 
 test("more than the model can read is refused, and nothing has changed", async () => {
   const one = session();
-  await one.read(0, [1, 2, 3, 4]);
+  await one.read([1, 2, 3, 4]);
   const refused = (promise, words) =>
     assert.rejects(promise, (error) => error instanceof EngineError && !error.retry && words.test(error.message));
-  await refused(one.read(4, [5, 6, 7]), /3 tokens after 4: gpt\/small reads 1 to 6/);
-  await refused(one.read(4, []), /0 tokens after 4/);
-  await refused(one.read(5, [1]), /keep=5, but gpt\/small holds 4/);
-  await refused(one.read(1, [10]), /whole numbers from 0 to 9/);
+  await refused(one.read([1, 2, 3, 4, 5, 6, 7], 4), /a text of 7 tokens: gpt\/small reads 1 to 6/);
+  await refused(one.read([]), /a text of 0 tokens/);
+  await refused(one.read([1], -1), /known=-1/);
+  await refused(one.read([1, 10], 1), /whole numbers from 0 to 9/);
   assert.equal(one.length, 4);
 });
 
@@ -138,9 +145,12 @@ test("the likeliest at temperature 0, and by lot as the weights say", () => {
 
 test("files that are missing, cut off or altered are refused in words", async (t) => {
   const { createServer } = await import("node:http");
+  const asked = [];
   const server = createServer((request, answer) => {
-    if (request.url === "/whole") answer.end("twelve bytes");
-    else if (request.url === "/cut") {
+    const { pathname, search } = new URL(request.url, "http://here");
+    asked.push(pathname + search);
+    if (pathname === "/whole") answer.end("twelve bytes");
+    else if (pathname === "/cut") {
       answer.writeHead(200, { "content-length": "12" });
       answer.write("six by");
       setTimeout(() => answer.destroy(), 50);
@@ -161,7 +171,8 @@ test("files that are missing, cut off or altered are refused in words", async (t
   await refused(fetchWhole(at("missing")), /missing could not be loaded: the server answers 404/);
   await refused(fetchWhole(at("cut"), { bytes: 12 }), /cut was cut off/);
   await refused(fetchWhole(at("whole"), { bytes: 13 }), /12 bytes in place of 13/);
-  await refused(fetchWhole(at("whole"), { sha256: "0".repeat(64) }), /not the file that was published/);
+  await refused(fetchWhole(at("whole"), { sha256: "0".repeat(64) }), /^whole is not the file that was published/);
+  assert.equal(asked.at(-1), `/whole?sha256=${"0".repeat(16)}`); // what was published anew has a new address
   await refused(fetchWhole("http://127.0.0.1:9/none"), /none could not be reached/);
 });
 
@@ -178,7 +189,7 @@ test("a model is loaded once, its progress is that of all its files, and what fa
   const broken = new Set(["ort.wasm"]);
   const asked = [];
   const server = createServer((request, answer) => {
-    const name = request.url.slice(1);
+    const name = new URL(request.url, "http://here").pathname.slice(1);
     asked.push(name);
     if (!broken.has(name) && name in files) answer.end(files[name]);
     else answer.writeHead(404).end();

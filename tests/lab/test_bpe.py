@@ -18,14 +18,13 @@ MODULE = Path(__file__).parents[2] / "book" / "_static" / "lab" / "bpe.mjs"
 
 SCRIPT = """
 import { readFileSync } from "node:fs";
-const { readTokenizer, textStream } = await import(process.argv[1]);
+const { readTokenizer } = await import(process.argv[1]);
 const [tokenizer, texts] = JSON.parse(readFileSync(0, "utf8"));
 const bpe = readTokenizer(tokenizer);
 const answers = texts.map((text) => {
   const tokens = bpe.encode(text);
-  const stream = textStream();
-  const back = tokens.map((token) => stream.push(bpe.bytesOf(token))).join("") + stream.end();
-  return [tokens, back];
+  const bytes = tokens.flatMap((token) => [...bpe.bytesOf(token)]);
+  return [tokens, new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes))];
 });
 process.stdout.write(JSON.stringify([bpe.size, answers]));
 """

@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { load } from "./load.mjs";
 
 const {
-  Computing, Lab, Look, PageEngine, StoredEngine, Tape, answersTo, common, distance, entryOf, fromHash, fullBytes,
-  line, looksText, nearestOf, pace, roomFor, spoken, strongest, toHash, unpack,
+  Computing, KernelEngine, Lab, Look, PageEngine, StoredEngine, Tape, answersTo, common, comparable, distance,
+  entryOf, fitting, fromHash, fullBytes, line, looksText, nearestOf, pace, roomFor, spoken, strongest, toHash, unpack,
 } = await load("attention_lab");
 
 // A made-up model: token i looks at token j as much as the next; weights depend on its name.
@@ -37,8 +37,10 @@ class Fake extends Computing {
     this.asked.push({ task, ...given });
     if (this.broken) throw this.broken;
     if (task === "encode") return [...given.text].map((face) => ({ token: face.codePointAt(0), face }));
-    const { name, keep, tokens } = given;
-    const held = keep + tokens.length;
+    const { name, known } = given;
+    const keep = Math.min(known, given.tokens.length - 1);
+    const tokens = given.tokens.slice(keep);
+    const held = given.tokens.length;
     const weights = new Float32Array(4 * tokens.length * held);
     for (let map = 0; map < 4; map++) {
       tokens.forEach((_, i) => {
@@ -51,7 +53,7 @@ class Fake extends Computing {
     }
     await null;
     return {
-      weights, shape: [2, 2, tokens.length, held], ms: 2, held, cacheBytes: 16 * held,
+      from: keep, weights, shape: [2, 2, tokens.length, held], ms: 2, cacheBytes: 16 * held,
       next: { token: 97 + (held % 26), face: String.fromCharCode(97 + (held % 26)) },
     };
   }
@@ -78,7 +80,7 @@ test("a tape keeps a row for every token, and gives the same as one long answer"
     parts.add(tokens.slice(0, n), await engine.read("other", tokens.slice(0, n), { known: parts.length }));
   }
   assert.equal(parts.length, 5);
-  assert.deepEqual(engine.asked.filter((a) => a.name === "other").map((a) => [a.keep, a.tokens.length]), [[0, 2], [2, 1], [3, 2]]);
+  assert.deepEqual(engine.asked.filter((a) => a.name === "other").map((a) => [a.known, a.tokens.length]), [[0, 2], [2, 3], [3, 5]]);
   assert.deepEqual(parts.row(3, 4).length, 5);
   assert.deepEqual([...whole.row(1, 2)], [0.5, 0.25, 0.25]);
   whole.cut(2);
@@ -87,18 +89,24 @@ test("a tape keeps a row for every token, and gives the same as one long answer"
   assert.throws(() => whole.add([1, 2, 3, 4], { from: 3, weights: new Float32Array(4), shape: [1, 1, 1, 4] }), /in place of/);
 });
 
-test("an engine is asked only for what it does not hold", async () => {
-  const engine = new Fake();
-  await engine.read("QKV", [1, 2, 3]);
-  await engine.read("QKV", [1, 2, 3, 4], { known: 3 });
-  await engine.read("QKV", [1, 9], { known: 1 });
-  await engine.read("QKV", [1, 9], { known: 2 });
-  assert.deepEqual(engine.asked.map(({ keep, tokens }) => [keep, tokens]), [[0, [1, 2, 3]], [3, [4]], [1, [9]], [1, [9]]]);
-  engine.broken = new Error("gone");
-  await assert.rejects(engine.read("QKV", [1, 9, 5], { known: 2 }));
-  engine.broken = null;
-  await engine.read("QKV", [1, 9, 5], { known: 2 });
-  assert.equal(engine.asked.at(-1).keep, 0, "after a failure nobody knows what is held");
+test("two views of one widget each get their own answers, with the arrays of both", async () => {
+  const heard = new Set();
+  const sent = [];
+  const model = { send: (message) => sent.push(message), on: (_, hear) => heard.add(hear), off: (_, hear) => heard.delete(hear) };
+  const [a, b] = [new KernelEngine(model), new KernelEngine(model)];
+  const [first, second] = [a.look("x", [1]), b.look("y", [2])];
+  assert.notEqual(sent[0].id, sent[1].id);
+  const reply = (id, value) => {
+    const bytes = new DataView(Float32Array.of(value, 2 * value).buffer);
+    const message = Object.freeze({ id, result: Object.freeze({ weights: { buffer: 0 }, answers: [value] }) });
+    for (const hear of heard) hear(message, [bytes]);
+  };
+  reply(sent[1].id, 7);
+  reply(sent[0].id, 5);
+  assert.deepEqual([...(await first).weights], [5, 10]);
+  assert.deepEqual([...(await second).weights], [7, 14]);
+  a.close();
+  assert.equal(heard.size, 1);
 });
 
 test("it writes, goes back, and reads the same text with another model", async () => {
@@ -117,7 +125,7 @@ test("it writes, goes back, and reads the same text with another model", async (
   await lab.follow();
   assert.equal(engine.asked.length, before, "QKV has read this text already");
   await lab.step();
-  assert.deepEqual(engine.asked.slice(before).map(({ name, keep }) => [name, keep]), [["Q-K=V", 7], ["QKV", 7]]);
+  assert.deepEqual(engine.asked.slice(before).map(({ name, known }) => [name, known]), [["Q-K=V", 7], ["QKV", 7]]);
   await lab.rewind();
   assert.equal(textOf(lab), "abc");
   assert.equal(lab.tape("QKV").length, 3);
@@ -202,8 +210,8 @@ test("another draw changes what comes next, and not what was read", async () => 
   await lab.follow();
   state.temperature = 0.8;
   await lab.follow();
-  const { temperature, keep } = engine.asked.at(-1);
-  assert.deepEqual([temperature, keep], [0.8, 2]);
+  const { temperature, known } = engine.asked.at(-1);
+  assert.deepEqual([temperature, known], [0.8, 3]);
   assert.equal(lab.tape("QKV").length, 3);
 });
 
@@ -211,16 +219,17 @@ test("a line gives each answer to its question, and gives up after a silence", a
   const sent = [];
   const talk = line((message) => sent.push(message), 30);
   const [a, b] = [talk.ask("one"), talk.ask("two", { x: 1 })];
-  assert.deepEqual(sent[1], { id: 2, task: "two", x: 1 });
-  talk.answer({ id: 2, result: "second" });
-  talk.answer({ id: 1, error: "no", retry: true });
-  talk.answer({ id: 77, result: "stray" });
+  const [one, two] = sent.map((message) => message.id);
+  assert.deepEqual(sent[1], { id: two, task: "two", x: 1 });
+  talk.answer({ id: two, result: "second" });
+  talk.answer({ id: one, error: "no", retry: true });
+  talk.answer({ id: "stray", result: "stray" });
   assert.equal(await b, "second");
   await assert.rejects(a, (error) => error.message === "no" && error.retry);
   let gone = false;
   const heard = [];
   const slow = talk.ask("three", {}, { gone: () => (gone = true), progress: (...how) => heard.push(how) });
-  const beat = setInterval(() => talk.answer({ id: 3, loaded: 1, total: 2 }), 10);
+  const beat = setInterval(() => talk.answer({ id: sent[2].id, loaded: 1, total: 2 }), 10);
   await new Promise((resolve) => setTimeout(resolve, 80));
   assert.equal(gone, false, "who tells of progress is alive");
   clearInterval(beat);
@@ -270,6 +279,93 @@ test("a link holds what is shown, and strange ones do no harm", () => {
   assert.equal(changes.prompt, state.prompt);
   assert.equal(fromHash("#sources", state), null);
   assert.deepEqual(fromHash("#lab?layer=many&written=-3&evil=1", state), { changes: {}, written: 0 });
+});
+
+test("what cannot be shown falls to what can", () => {
+  const lists = { ...entry("(Q=K-V)+", "Q=K-V", "(X)+"), kind: "lists" };
+  const bpe = { ...entry("bpe", "QKV", "MHA"), tokenizer: "bpe" };
+  const deep = entry("deep", "QKV", "MHA", { n_layers: 3 });
+  const { state } = course({ models: [...MODELS, lists, bpe, deep], task: { length: 3, n_digits: 10 }, digits: [1, 2, 3] });
+  const fit = (changes) => fitting({ ...state, ...changes });
+  assert.deepEqual(fit({}), {
+    kind: "text", variant: "QKV", other: "", layer: 0, head: 0, temperature: 0, seed: 0, digits: [1, 2, 3],
+  });
+  assert.equal(fit({ kind: "x" }).kind, "text");
+  assert.equal(fit({ kind: "lists" }).variant, "(Q=K-V)+");
+  assert.equal(fit({ variant: "nothing" }).variant, "QKV");
+  for (const [layer, wanted] of [[-1, 0], [0.5, 0], [9, 1], [NaN, 0], [Infinity, 1]]) assert.equal(fit({ layer }).layer, wanted);
+  for (const [temperature, wanted] of [[-1, 0], [NaN, 0], [Infinity, 0], [0.8, 0.8]]) {
+    assert.equal(fit({ temperature }).temperature, wanted);
+  }
+  assert.equal(fit({ seed: -3 }).seed, 0);
+  for (const other of ["QKV", "(Q=K-V)+", "bpe", "deep", "nothing"]) assert.equal(fit({ other }).other, "", other);
+  assert.equal(fit({ other: "Q-K=V" }).other, "Q-K=V");
+  assert.ok(!comparable(MODELS[0], bpe) && !comparable(MODELS[0], deep) && comparable(MODELS[0], MODELS[1]));
+  for (const digits of [[1, 2], [1, 2, 10], [1, 2, 2.5], []]) assert.deepEqual(fit({ digits }).digits, [0, 1, 2]);
+});
+
+test("whoever writes has read this very text, whatever is chosen meanwhile", async () => {
+  const { state, engine, lab } = course();
+  await lab.follow();
+  for (let i = 0; i < 3; i++) await lab.step();
+  const { ask } = engine;
+  let toggled = false;
+  engine.ask = async function (task, given) {
+    const answer = await ask.call(this, task, given);
+    if (task === "read" && given.name === "MQA" && !toggled) {
+      toggled = true;
+      state.variant = "Q-K=V"; // which has read nothing
+    }
+    return answer;
+  };
+  state.variant = "MQA";
+  assert.ok(await lab.step());
+  const tape = lab.tape("Q-K=V");
+  assert.equal(lab.text.length, 7);
+  assert.equal(tape.length, 7);
+  assert.equal(textOf(lab), "abcdefg");
+});
+
+test("a token that was being written does not come back after going back", async () => {
+  const { lab } = course();
+  await lab.follow();
+  await lab.step();
+  await Promise.all([lab.step(), lab.rewind()]);
+  assert.equal(textOf(lab), "abc");
+});
+
+test("a model with fewer places, or other tokens, reads the prompt anew", async () => {
+  const short = entry("short", "QKV", "MHA", { max_seq_len: 10 });
+  const other = { ...entry("other", "QKV", "MHA"), tokenizer: "other" };
+  const { state, engine, lab } = course({ models: [...MODELS, short, other], prompt: "abcdefghijkl" });
+  await lab.follow();
+  assert.equal(lab.text.length, 12);
+  state.variant = "short";
+  await lab.follow();
+  assert.deepEqual([lab.places, lab.text.length, lab.dropped], [10, 5, 7]);
+  assert.equal(textOf(lab), "hijkl");
+  state.variant = "other";
+  await lab.follow();
+  assert.equal(engine.asked.filter((a) => a.task === "encode").at(-1).name, "other");
+  assert.equal(lab.text.length, 12);
+});
+
+test("after the end nothing starts again", async () => {
+  const { state, made, lab } = replay({ prompt: "xyz" });
+  lab.close();
+  await lab.follow();
+  await lab.wake();
+  await lab.step();
+  assert.equal(made.length, 0);
+  const other = replay();
+  other.lab.waker = () => {
+    const engine = Object.assign(new Fake(), { close: () => (engine.closed = true), open: async () => other.lab.close() });
+    other.made.push(engine);
+    return engine;
+  };
+  await other.lab.wake();
+  assert.ok(other.made[0].closed, "an engine that was being started is ended too");
+  assert.equal(state.prompt, "xyz");
 });
 
 test("choices fall to the nearest model that exists", () => {
@@ -343,6 +439,9 @@ test("a stored run is replayed, and its end waits for models that compute", asyn
   await lab.step();
   await lab.step();
   assert.equal(lab.status.kind, "ended");
+  state.temperature = 0.8;
+  assert.ok(lab.needsModels, "what is stored was not drawn by lot");
+  state.temperature = 0;
   assert.equal(made.length, 0);
   assert.ok(await lab.wake());
   await lab.step();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ import torch
 from qkvlib import (
     SHARINGS,
     AttentionLab,
+    BPETokenizer,
     LabEngine,
+    LabError,
     ModelConfig,
     build_model,
     bytes_per_token,
     config_from_dict,
+    save_weights,
 )
 from qkvlib.widgets import base, static_html
 from qkvlib.widgets.attention_lab import LONGEST_PROMPT
@@ -90,7 +94,7 @@ def test_it_answers_its_view(engine: LabEngine, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(lab, "send", lambda content, buffers=None: sent.append((content, buffers)))
     for message in (
         {"id": 1, "task": "encode", "name": lab.variant, "text": "if x"},
-        {"id": 2, "task": "read", "name": lab.variant, "keep": 0, "tokens": [1, 2, 3]},
+        {"id": 2, "task": "read", "name": lab.variant, "tokens": [1, 2, 3]},
         {"id": 3, "task": "dance"},
         {"something": "else"},
     ):
@@ -110,6 +114,36 @@ def test_models_of_ones_own() -> None:
     assert lab.task == {}
     assert "not measured" not in lab.describe()
     assert "for each token" in lab.describe()
+
+
+def test_encoders_of_ones_own_have_a_list_to_look_at() -> None:
+    shape = SMALL.replace(causal=False, vocab_size=6, max_seq_len=8)
+    lab = AttentionLab(LabEngine({"mine": build_model(shape)}))
+    assert (lab.kind, lab.task["name"], lab.task["length"]) == ("lists", "", 8)
+    assert lab.digits == [0, 1, 2, 3, 4, 5, 0, 1]
+    refuses(lab, {"digits": [6] * 8}, ["from 0 to 5"])
+    answer, _ = lab.engine.answer({"task": "look", "name": "mine", "tokens": lab.digits})
+    assert len(answer["result"]["answers"]) == 8
+
+
+def test_only_models_of_the_same_maps_and_tokens_stand_side_by_side() -> None:
+    tokenizer = BPETokenizer.train(b"def read(self):\n    return self\n" * 40, 270)
+    plain, deep = (build_model(SMALL.replace(n_layers=n)) for n in (2, 3))
+    lab = AttentionLab(LabEngine({"plain": plain, "twin": plain, "deep": deep}), variant="plain")
+    lab.other = "twin"
+    refuses(lab, {"other": "deep"}, ["other='deep' cannot stand beside 'plain'", "layers"])
+    words = LabEngine({"words": build_model(SMALL.replace(vocab_size=270))}, tokenizer=tokenizer)
+    assert words.catalogue["models"][0]["tokenizer"] != lab.models[0]["tokenizer"]
+
+
+def test_weights_without_a_tokenizer_take_the_one_that_is_given(tmp_path: Path) -> None:
+    tokenizer = BPETokenizer.train(b"def read(self):\n    return self\n" * 40, 270)
+    path = save_weights(build_model(SMALL.replace(vocab_size=270)), tmp_path / "m.safetensors")
+    with pytest.raises(LabError, match=r"tokenizer=task\.tokenizer"):
+        LabEngine({"m": path})
+    engine = LabEngine({"m": path}, tokenizer=tokenizer)
+    answer, _ = engine.answer({"task": "encode", "name": "m", "text": "def read"})
+    assert [each["token"] for each in answer["result"]] == tokenizer.encode(b"def read").tolist()
 
 
 def test_it_says_in_words_what_there_is(engine: LabEngine) -> None:

@@ -69,18 +69,9 @@ export function readTokenizer(json) {
   };
 }
 
-/** Bytes to text as they arrive: what is not yet a whole character waits. */
-export function textStream() {
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true }); // a BOM is a character as any other
-  return {
-    push: (bytes) => decoder.decode(bytes, { stream: true }),
-    end: () => decoder.decode(),
-  };
-}
-
 /** What a token stands for, so that it can be seen; a part of a character is shown as its bytes. */
 export function faceOf(bytes) {
-  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes); // a BOM is a character as any other
   if (!text.includes("\ufffd")) return text;
   return [...bytes].map((byte) => `⟨${byte.toString(16).padStart(2, "0")}⟩`).join("");
 }

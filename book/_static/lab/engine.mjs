@@ -14,11 +14,18 @@ export class EngineError extends Error {
   }
 }
 
-/** Fetch a file, telling how far it is; a file of another size or sum is refused. */
+/**
+ * Fetch a file, telling how far it is; a file of another size or sum is refused.
+ *
+ * A file may be published anew under its old name. So one with a sum has it in its address, and of one
+ * without the server is asked whether what the browser remembers is still right.
+ */
 export async function fetchWhole(url, { bytes, sha256, progress = () => {}, signal } = {}) {
+  const address = new URL(url);
+  if (sha256) address.searchParams.set("sha256", sha256.slice(0, 16));
   let answer;
   try {
-    answer = await fetch(url, { signal });
+    answer = await fetch(address, { signal, cache: sha256 ? "default" : "no-cache" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new EngineError(`${nameOf(url)} could not be reached.`, { retry: true });
@@ -63,7 +70,14 @@ export async function fetchWhole(url, { bytes, sha256, progress = () => {}, sign
   return whole;
 }
 
-const nameOf = (url) => String(url).split("/").at(-1);
+const nameOf = (url) => new URL(url).pathname.split("/").at(-1);
+
+/** How many tokens two texts begin with in common. */
+function common(a, b) {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
+}
 
 /** Names of what goes into a graph and comes out of it, as qkvlib/export.py gives them. */
 export function graphNames({ config, cached }) {
@@ -127,9 +141,9 @@ export class Session {
     this.reset();
   }
 
-  /** Tokens held. */
+  /** How many tokens are held. */
   get length() {
-    return this.held;
+    return this.tokens.length;
   }
 
   /** Bytes of the tensors that are held. */
@@ -140,65 +154,51 @@ export class Session {
   reset() {
     const { n_kv_heads: heads } = this.entry.config;
     const columns = Object.values(this.entry.cached);
-    this.held = 0;
+    this.tokens = [];
     this.past = this.names.past.map((_, i) => {
       const dims = [1, heads, 0, columns[i % columns.length]];
       return new this.ort.Tensor("float32", new Float32Array(0), dims);
     });
   }
 
-  /** The columns of tokens from `from` to `to` of one tensor of the cache: heads x tokens x columns. */
-  #part({ data, dims: [, heads, held, columns] }, from, to) {
-    const part = new Float32Array(heads * (to - from) * columns);
-    for (let head = 0; head < heads; head++) {
-      const start = head * held * columns;
-      part.set(data.subarray(start + from * columns, start + to * columns), head * (to - from) * columns);
-    }
-    return part;
-  }
-
   /** Forget all but the first tokens. */
   truncate(length) {
-    if (length >= this.held) return;
-    this.past = this.past.map((tensor) => {
-      const [batch, heads, , columns] = tensor.dims;
-      return new this.ort.Tensor("float32", this.#part(tensor, 0, length), [batch, heads, length, columns]);
+    if (length >= this.length) return;
+    this.past = this.past.map(({ data, dims: [batch, heads, held, columns] }) => {
+      const first = new Float32Array(heads * length * columns);
+      for (let head = 0; head < heads; head++) {
+        const start = head * held * columns;
+        first.set(data.subarray(start, start + length * columns), head * length * columns);
+      }
+      return new this.ort.Tensor("float32", first, [batch, heads, length, columns]);
     });
-    this.held = length;
-  }
-
-  /** What the cache holds of the tokens from `from` on, tensor by tensor. */
-  kept(from) {
-    return this.past.map((tensor, i) => {
-      const [, layer, name] = this.names.past[i].split(".");
-      const [, heads, , columns] = tensor.dims;
-      const data = this.#part(tensor, from, this.held);
-      return { layer: Number(layer), name, shape: [heads, this.held - from, columns], data };
-    });
+    this.tokens.length = length;
   }
 
   /**
-   * Keep the first tokens that are held, and read more.
+   * Read a text; what of its beginning is held is not read again.
    *
-   * @param {number} keep At most as many as are held.
-   * @param {number[]} tokens At least one; with those kept no more than max_seq_len.
-   * @returns {Promise<{logits: Float32Array, weights: Float32Array, shape: number[], ms: number}>}
-   *   Logits of the last token; weights of shape (layers, heads, new, held).
+   * @param {number[]} tokens From 1 to max_seq_len.
+   * @param {number} known So many of the first tokens the asker knows all about. The others are read
+   *   even where they are held, and the last one always.
+   * @returns {Promise<{from: number, logits: Float32Array, weights: Float32Array, shape: number[], ms: number}>}
+   *   How many tokens were not read again; logits of the last one; weights of shape (layers, heads,
+   *   read, held).
    */
-  async read(keep, tokens) {
+  async read(tokens, known = 0) {
     const { name, config } = this.entry;
     const most = config.max_seq_len;
     checkTokens(tokens, config);
-    if (!(keep >= 0 && keep <= this.held)) {
-      throw new EngineError(
-        `keep=${keep}, but ${name} holds ${this.held} tokens. Read them again from the first, with keep=0.`,
-      );
+    if (!tokens.length || tokens.length > most) {
+      throw new EngineError(`a text of ${tokens.length} tokens: ${name} reads 1 to ${most}.`);
     }
-    if (!tokens.length || keep + tokens.length > most) {
-      throw new EngineError(`${tokens.length} tokens after ${keep}: ${name} reads 1 to ${most} in all.`);
+    if (!(Number.isInteger(known) && known >= 0)) {
+      throw new EngineError(`known=${known}: expected a whole number, 0 or more.`);
     }
-    this.truncate(keep);
-    const feeds = { tokens: tokensOf(this.ort, tokens) };
+    const from = Math.min(common(this.tokens, tokens), known, tokens.length - 1);
+    this.truncate(from);
+    const fresh = tokens.slice(from);
+    const feeds = { tokens: tokensOf(this.ort, fresh) };
     this.names.past.forEach((each, i) => {
       feeds[each] = this.past[i];
     });
@@ -206,9 +206,10 @@ export class Session {
     const found = await this.inner.run(feeds);
     const ms = performance.now() - started;
     this.past = this.names.present.map((each) => found[each]);
-    this.held += tokens.length;
+    this.tokens.push(...fresh);
     const vocabulary = found.logits.dims[2];
     return {
+      from,
       logits: found.logits.data.slice(-vocabulary),
       weights: found.weights.data,
       shape: [...found.weights.dims],

@@ -4,7 +4,6 @@
 // {id, loaded, total}. What each task is given and gives stands in qkvlib/lab.py, whose engine answers
 // the same. A page that may stop between tokens asks for one token at a time.
 
-import { textStream } from "./bpe.mjs";
 import { Engine, EngineError, choose, dice, likeliest } from "./engine.mjs";
 
 const LIKELIEST = 5;
@@ -34,31 +33,23 @@ const TASKS = {
     return engine.tokenizer.encode(text).map((token) => engine.faced(token));
   },
 
-  /** The text of some tokens, where characters may be spread over several. */
-  async decode({ tokens }) {
-    await engineOf().open();
-    const stream = textStream();
-    return tokens.map((token) => stream.push(engine.tokenizer.bytesOf(token))).join("") + stream.end();
-  },
-
-  /** Keep the first tokens that are held, read more, and choose what comes next. */
-  read: ({ name, keep, tokens, temperature = 0, seed = 0, values = false }) =>
+  /** Read a text, and choose what comes next. */
+  read: ({ name, tokens, known = 0, temperature = 0, seed = 0 }) =>
     engineOf().use(name, "gpt", async (session) => {
       if (!(temperature >= 0 && temperature < Infinity)) {
         throw new EngineError(`temperature=${temperature}: expected 0 or more; 0 is greedy.`);
       }
-      const { logits, weights, shape, ms } = await session.read(keep, tokens);
+      const { from, logits, weights, shape, ms } = await session.read(tokens, known);
       // The lot depends on the place, so that going back and on again gives the same text.
       const token = choose(logits, temperature, dice(seed * 65_537 + session.length));
       return {
+        from,
         weights,
         shape,
         ms,
-        held: session.length,
         cacheBytes: session.cacheBytes,
         next: engine.faced(token),
         likeliest: likeliest(logits, LIKELIEST).map((each) => ({ ...each, ...engine.faced(each.token) })),
-        ...(values ? { kept: session.kept(keep) } : {}),
       };
     }),
 
