@@ -307,11 +307,13 @@ function statusLine({ wake, again, able }) {
 const TYPING = 250; // ms without a key until what was typed is read
 
 /** The prompt, and what writes on from it. */
-function writer({ typed, write, step, back, goTo, copyLink, able }) {
+function writer({ typed, write, pause, step, back, goTo, copyLink, able }) {
   const id = newId("prompt");
-  let clock;
+  let clock = 0; // runs while something was typed that is not read yet
+  let plays = false;
   const settle = () => {
     clearTimeout(clock);
+    clock = 0;
     typed(prompt.value);
   };
   const prompt = h("textarea", {
@@ -320,17 +322,18 @@ function writer({ typed, write, step, back, goTo, copyLink, able }) {
       clearTimeout(clock);
       clock = setTimeout(settle, TYPING);
     },
-    onblur: settle, // before anything is drawn, which would bring the former prompt back
   }); // prettier-ignore
   const after = (work) => () => {
     settle();
     work();
   };
   const buttons = {
-    write: action("Write", after(write), "primary"),
+    // To settle stops what is being written, so what the button does is decided before.
+    write: action("Write", () => (plays ? after(pause) : after(write))(), "primary"),
     step: action("One token", after(step)),
     back: action("Back to the prompt", back),
     link: action("Copy a link", async () => {
+      settle();
       buttons.link.update(false, await copyLink());
       setTimeout(() => buttons.link.update(false), 2500);
     }),
@@ -354,7 +357,8 @@ function writer({ typed, write, step, back, goTo, copyLink, able }) {
       if (!text) return;
       // Where no model can run, nothing but what was stored can be asked for.
       prompt.readOnly = lab.replays && !able;
-      if (prompt.value !== state.prompt && !prompt.matches(":focus")) prompt.value = state.prompt;
+      if (!clock && prompt.value !== state.prompt && !prompt.matches(":focus")) prompt.value = state.prompt;
+      plays = lab.playing;
       const n = lab.text.length;
       const full = n > 0 && lab.room <= 0;
       buttons.write.update(!lab.playing && (n === 0 || full), lab.playing ? "Pause" : "Write");

@@ -215,8 +215,7 @@ function render({ model, el }) {
     });
 
   async function write() {
-    if (lab.playing) lab.stop();
-    else if (await ready()) await lab.play(pause);
+    if (await ready()) await lab.play(pause);
   }
 
   async function step() {
@@ -276,7 +275,7 @@ function render({ model, el }) {
       again: () =>
         !lab.engine ? begin() : promised ? keepPromise() : lab.wished ? lab.wake() : lab.follow(),
     }),
-    writer: writer({ typed, write, step, goTo, copyLink, able, back: () => [toTheEnd(), lab.rewind()] }),
+    writer: writer({ typed, write, pause: () => lab.stop(), step, goTo, copyLink, able, back: () => [toTheEnd(), lab.rewind()] }),
     lister: lister({ able, setDigits: (digits) => set({ digits }) }),
     strip: tokenStrip({ ask, point }),
     maps: mapsPanel({ ask, point, setHead: (layer, head) => set({ layer, head }) }),
@@ -331,7 +330,9 @@ function render({ model, el }) {
     put(told, said);
     if (step) {
       news = step;
-      setTimeout(() => (news = ""), HEARD);
+      setTimeout(() => {
+        if (news === step) news = "";
+      }, HEARD);
     }
     const fresh = seen.asked && !lab.playing && hovered === null && said !== heard;
     if (fresh) heard = said;

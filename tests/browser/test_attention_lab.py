@@ -22,6 +22,8 @@ GPTS = [entry for entry in MANIFEST["models"] if entry["kind"] == "gpt"]
 LISTS = [entry for entry in MANIFEST["models"] if entry["kind"] == "encoder"]
 PROMPT = MANIFEST["examples"]["text"]
 
+WASM = re.compile(r"\.wasm\?")
+
 KEEP_WORKERS = """
   window.qkvWorkers = [];
   window.Worker = class extends window.Worker {
@@ -146,11 +148,9 @@ def by_torch(engine: LabEngine, name: str, n: int) -> list[str]:
     """Faces of the prompt and what a model adds, ``n`` tokens in all."""
     encoded = engine.answer({"id": 0, "task": "encode", "name": name, "text": PROMPT})[0]["result"]
     tokens, faces = ([each[part] for each in encoded] for part in ("token", "face"))
-    keep = 0
     while len(tokens) < n:
-        message = {"task": "read", "name": name, "keep": keep, "tokens": tokens[keep:]}
+        message = {"task": "read", "name": name, "tokens": tokens, "known": len(tokens)}
         following = engine.answer(message)[0]["result"]["next"]
-        keep = len(tokens)
         tokens.append(following["token"])
         faces.append(following["face"])
     return faces
@@ -293,6 +293,11 @@ def test_lists_and_how_symmetric_their_scores_are(
     page.get_by_text("Exactly 10 digits from 0 to 9").wait_for()
     assert box.get_attribute("aria-invalid") == "true"
     assert trait(page, "digits") == digits
+    page.locator(".big canvas").first.hover()  # which draws everything anew
+    assert (box.input_value(), box.get_attribute("aria-invalid")) == ("12", "true")
+    page.get_by_role("button", name="Another list").click()
+    page.get_by_text("The last digit first.").wait_for()
+    assert (box.input_value() != "12", box.get_attribute("aria-invalid")) == (True, "false")
 
 
 @pytest.mark.parametrize(
@@ -334,6 +339,19 @@ def test_an_empty_prompt_waits_and_a_full_text_ends(lab: Callable[..., Any]) -> 
     write(page, 1)
 
 
+def test_what_is_typed_while_it_writes_is_not_lost(lab: Callable[..., Any]) -> None:
+    page = lab()
+    rewind(page)
+    page.get_by_label("Pace").select_option("calm")
+    page.get_by_role("button", name="Write").click()
+    until(page, WRITTEN, 3)
+    page.get_by_role("textbox", name="Prompt").fill("import ")
+    page.get_by_role("button", name="Pause").click()  # before the pause after the last key is over
+    settled(page)
+    assert "".join(words(page)) == "import "
+    assert page.get_by_role("textbox", name="Prompt").input_value() == "import "
+
+
 def test_many_changes_at_once_end_in_the_last(lab: Callable[..., Any]) -> None:
     page = lab()
     rewind(page)
@@ -357,13 +375,13 @@ def test_what_does_not_come_can_be_tried_again(
     missing: str, tab: Visit, lab: Callable[..., Any]
 ) -> None:
     page = lab(start=False)
-    tab.context.route(f"**/*{missing}", lambda route: route.abort())
+    tab.context.route(f"**/*{missing}*", lambda route: route.abort())
     page.get_by_role("button", name=re.compile("^Start the models")).click()
     again = page.get_by_role("button", name="Try again")
     again.wait_for()
     assert "could not be reached" in page.locator(".status").inner_text()
     assert page.locator(".tokens span").count() > 0, "what was there stays"
-    tab.context.unroute(f"**/*{missing}")
+    tab.context.unroute(f"**/*{missing}*")
     again.click()
     page.locator(".status").wait_for(state="hidden", timeout=60_000)
     write(page, 2)
@@ -372,7 +390,7 @@ def test_what_does_not_come_can_be_tried_again(
 def test_a_slow_network_shows_how_far_it_is(tab: Visit, lab: Callable[..., Any]) -> None:
     page = lab(start=False)
     gates: list[Any] = []
-    tab.context.route("**/*.wasm", lambda route: gates.append(route))
+    tab.context.route(WASM, lambda route: gates.append(route))
     page.get_by_role("button", name=re.compile("^Start the models")).click()
     page.get_by_role("progressbar", name="Loading").wait_for()
     choose(page, "Sharing", "Q-K=V")  # the page lives on
@@ -431,6 +449,33 @@ def test_a_link_brings_somebody_else_to_the_same_place(
     other.context.close()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    ["kind=x", "variant=none&layer=-1&head=0.5&other=QKV&temperature=-1", "layer=99&seed=x"],
+)
+def test_strange_links_show_what_there_is(fields: str, lab: Callable[..., Any]) -> None:
+    page = lab(start=False, hash=f"#lab?{fields}")
+    assert trait(page, "variant") == GPTS[0]["name"]
+    assert trait(page, "layer") in range(GPTS[0]["config"]["n_layers"])
+    assert (trait(page, "head"), trait(page, "temperature")) == (0, 0)
+    assert page.locator(".tokens span").count() > 0
+
+
+def test_a_link_whose_models_do_not_come_waits_for_them(
+    tab: Visit, lab: Callable[..., Any]
+) -> None:
+    tab.context.route(WASM, lambda route: route.abort())
+    page = lab(start=False, hash="#lab?variant=gpt/QKV&written=3")
+    again = page.get_by_role("button", name="Try again")
+    again.wait_for()
+    tab.context.unroute(WASM)
+    again.click()
+    until(page, WRITTEN, 3)
+    page.locator(".status").wait_for(state="hidden", timeout=60_000)
+    settled(page)
+    assert page.locator(".tokens span.mine").count() == 3
+
+
 def test_the_tour_is_done_by_doing(lab: Callable[..., Any]) -> None:
     page = lab()
     tour = page.locator(".tour")
@@ -442,6 +487,7 @@ def test_the_tour_is_done_by_doing(lab: Callable[..., Any]) -> None:
     assert tour.locator("li.done").count() == 3
     assert tour.locator("li[aria-current=step]").inner_text().split("\n")[0].startswith("4")
     choose(page, "Heads", "MQA")
+    page.get_by_role("status").filter(has_text="Done. Tour, 5 of 5").wait_for(state="attached")
     page.get_by_label("Beside it").select_option(label="QKV (Q, K, V)")
     tour.get_by_text("all five done").wait_for()
 
@@ -488,18 +534,50 @@ def test_it_fits_and_passes_axe(
     visit.context.close()
 
 
+MAKE = """([id, fields]) => {
+  const made = document.createElement('attention-lab');
+  for (const [name, value] of Object.entries(fields)) made.setAttribute(name, value);
+  made.id = id;
+  document.querySelector('article').append(made);
+}"""
+
+
 def test_it_can_stand_anywhere_as_an_element(lab: Callable[..., Any]) -> None:
     page = lab(start=False)
-    page.evaluate(
-        """() => {
-            const made = document.createElement('attention-lab');
-            made.setAttribute('variant', 'Q-K=V');
-            made.setAttribute('other', 'QKV');
-            made.id = 'second';
-            document.querySelector('article').append(made);
-        }"""
-    )
+    page.evaluate(MAKE, ["second", {"variant": "Q-K=V", "other": "QKV"}])
     second = page.locator("#second")
     second.locator(".big figure").nth(2).wait_for()
     assert second.locator(".big figcaption").all_inner_texts() == ["Q-K=V", "QKV", "Q-K=V less QKV"]
     assert not second.locator(".tour").is_visible()
+    page.evaluate(MAKE, ["lists", {"kind": "lists", "digits": "0 0 0 0 0 1 1 1 1 1"}])
+    third = page.locator("#lists")
+    third.locator(".big figure").wait_for()
+    assert third.get_by_label("List", exact=True).input_value() == "0 0 0 0 0 1 1 1 1 1"
+    page.evaluate(MAKE, ["lot", {"temperature": "0.8", "seed": "1"}])
+    fourth = page.locator("#lot")
+    fourth.get_by_text("No run of this was stored").wait_for()
+    assert page.evaluate("window.qkvWorkers.length") == 0, "nothing is loaded unasked"
+
+
+def test_an_element_that_leaves_ends_its_models(lab: Callable[..., Any]) -> None:
+    page = lab(start=False)
+    page.evaluate(
+        """() => {
+            window.ended = 0;
+            const { terminate } = Worker.prototype;
+            Worker.prototype.terminate = function () { window.ended += 1; terminate.call(this); };
+        }"""
+    )
+    page.evaluate(MAKE, ["guest", {}])
+    guest = page.locator("#guest")
+    guest.get_by_role("button", name=re.compile("^Start the models")).click()
+    guest.locator(".status").wait_for(state="hidden", timeout=60_000)
+    assert page.evaluate("window.qkvWorkers.length") == 1
+    page.evaluate("document.querySelector('article').prepend(document.querySelector('#guest'))")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.ended") == 0, "it was only moved"
+    page.evaluate("window.guest = document.querySelector('#guest'); window.guest.remove()")
+    page.wait_for_function("window.ended === 1")
+    page.evaluate("document.querySelector('article').append(window.guest)")
+    guest.locator(".tokens span").first.wait_for()
+    assert guest.get_by_role("button", name=re.compile("^Start the models")).is_visible()
