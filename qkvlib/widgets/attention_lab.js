@@ -313,8 +313,13 @@ function render({ model, el }) {
     return glimpse({ lab, state: get(), colours: palette(sheet), at, asked, hovered });
   }
 
+  let missed = false;
+
   function draw() {
     if (gone) return;
+    // A notebook takes what is out of sight out of its page, and there the theme has no colours.
+    missed = !sheet.isConnected;
+    if (missed) return;
     const now = shown();
     const { writer, lister, strip, maps, table, choices, status, caches, leanings, facts } = parts;
     for (const part of [choices, status, writer, lister, strip, maps, table, caches, leanings, facts]) {
@@ -389,6 +394,8 @@ function render({ model, el }) {
   );
   const restyle = new MutationObserver(schedule);
   restyle.observe(sheet, { attributes: true, attributeFilter: ["data-theme"] });
+  const returns = new ResizeObserver(() => missed && schedule());
+  returns.observe(sheet);
   el.append(staged.host);
   draw();
   begin();
@@ -399,6 +406,7 @@ function render({ model, el }) {
     unlook();
     unfollow();
     restyle.disconnect();
+    returns.disconnect();
     lab.close();
     live.hush();
     staged.remove();

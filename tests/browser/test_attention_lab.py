@@ -542,13 +542,26 @@ MAKE = """([id, fields]) => {
 }"""
 
 
-def test_it_can_stand_anywhere_as_an_element(lab: Callable[..., Any]) -> None:
+def test_it_can_stand_anywhere_as_an_element(tab: Visit, lab: Callable[..., Any]) -> None:
     page = lab(start=False)
     page.evaluate(MAKE, ["second", {"variant": "Q-K=V", "other": "QKV"}])
     second = page.locator("#second")
     second.locator(".big figure").nth(2).wait_for()
     assert second.locator(".big figcaption").all_inner_texts() == ["Q-K=V", "QKV", "Q-K=V less QKV"]
     assert not second.locator(".tour").is_visible()
+    # A notebook takes what is out of sight out of its page, and may change it there.
+    page.evaluate(
+        """async () => {
+            const mount = document.querySelector('#second .qkv-widget');
+            const view = mount.lastElementChild;
+            view.remove();
+            mount.qkvModel.set('layer', 2);
+            await new Promise((resolve) => setTimeout(resolve, 50));
+            mount.append(view);
+        }"""
+    )
+    third_layer = second.get_by_role("radio", name="Layer 3, head 1")
+    page.wait_for_function("node => node.checked", arg=third_layer.element_handle())
     page.evaluate(MAKE, ["lists", {"kind": "lists", "digits": "0 0 0 0 0 1 1 1 1 1"}])
     third = page.locator("#lists")
     third.locator(".big figure").wait_for()
@@ -557,6 +570,7 @@ def test_it_can_stand_anywhere_as_an_element(lab: Callable[..., Any]) -> None:
     fourth = page.locator("#lot")
     fourth.get_by_text("No run of this was stored").wait_for()
     assert page.evaluate("window.qkvWorkers.length") == 0, "nothing is loaded unasked"
+    assert tab.errors == []
 
 
 def test_an_element_that_leaves_ends_its_models(lab: Callable[..., Any]) -> None:
