@@ -12,6 +12,7 @@ import contextlib
 import functools
 import gc
 import importlib.util
+import itertools
 import json
 import statistics
 import time
@@ -28,9 +29,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qkvlib.accounting import cache_bytes, format_bytes
-from qkvlib.attention import attend
+from qkvlib.attention import attend, attend_folded
 from qkvlib.cache import KVCache
 from qkvlib.config import ModelConfig, get_config
+from qkvlib.devices import device_name, usable_device
 from qkvlib.generation import generate
 from qkvlib.models import build_model, token_loss
 from qkvlib.records import cpu_name, versions
@@ -82,6 +84,7 @@ class SpeedTable:
         cpu: The processor; this one unless told.
         threads: Threads that computed.
         versions: Of Python and the libraries.
+        device: Where the tensors were: ``"cpu"``, or the model name of a GPU.
     """
 
     name: str
@@ -91,6 +94,7 @@ class SpeedTable:
     versions: Mapping[str, str] = field(
         default_factory=lambda: versions("transformers", "x-transformers")
     )
+    device: str = "cpu"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON can hold it."""
@@ -100,6 +104,7 @@ class SpeedTable:
             "cpu": self.cpu,
             "threads": self.threads,
             "versions": dict(self.versions),
+            "device": self.device,
         }
 
     @classmethod
@@ -113,7 +118,8 @@ class SpeedTable:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             rows = tuple(SpeedRow(**row) for row in data["rows"])
-            return cls(data["bench"], rows, data["cpu"], data["threads"], data["versions"])
+            where = data["cpu"], data["threads"], data["versions"], data["device"]
+            return cls(data["bench"], rows, *where)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{path} holds no speed table ({error!r}). Make one with: qkv bench decode "
@@ -150,6 +156,8 @@ class SpeedTable:
     @property
     def machine(self) -> str:
         """Where the table was measured, in words."""
+        if self.device != "cpu":
+            return self.device
         return f"{self.cpu}, threads: {self.threads}"
 
 
@@ -246,10 +254,18 @@ def _times_for(work: Work) -> int:
 
 def _timed(work: Work, times: int) -> float:
     gc.collect()
+    _wait_for_gpu()
     start = time.perf_counter()
     for _ in range(times):
         work()
+    _wait_for_gpu()
     return time.perf_counter() - start
+
+
+def _wait_for_gpu() -> None:
+    """A GPU works on after the call that gave it the work has returned."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
 
 
 # Attention of one new token over what is cached
@@ -265,26 +281,41 @@ DECODE_SHAPE: Final = ModelConfig(
 _CACHE_BYTES: Final = (1 << 28, 1 << 30)  # at least and at most so many, where there are layers
 
 
-def _n_layers(variant: str, tokens: int) -> int:
+@dataclass(frozen=True)
+class _Place:
+    """Where attention is measured, how finely, and for how many texts at once."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+
+
+_ON_CPU: Final = _Place(torch.device("cpu"), torch.float32, 1)
+
+
+def _n_layers(variant: str, tokens: int, place: _Place) -> int:
     """So many that no cache stays in the processor from one turn of it to the next."""
     config = DECODE_SHAPE.replace(variant=variant)
-    layer_bytes = cache_bytes(config, tokens, dtype=torch.float32) // config.n_layers
-    least, most = (-(-limit // layer_bytes) for limit in _CACHE_BYTES)
+    total = cache_bytes(config, tokens, batch_size=place.batch_size, dtype=place.dtype)
+    least, most = (-(-limit // (total // config.n_layers)) for limit in _CACHE_BYTES)
     return min(most, max(config.n_layers, least))
 
 
-def _layers(variant: str, tokens: int, n_layers: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _layers(
+    variant: str, tokens: int, n_layers: int, place: _Place
+) -> list[tuple[Tensor, Tensor, Tensor]]:
     """A query, and the keys and values that a full cache hands out, for each layer.
 
     Layers take turns, as those of a model do.
     """
     config = DECODE_SHAPE.replace(variant=variant)
-    held = (1, config.n_kv_heads, tokens, config.head_dim)
+    draw = functools.partial(torch.randn, device=place.device, dtype=place.dtype)
+    held = (place.batch_size, config.n_kv_heads, tokens, config.head_dim)
     layers: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(n_layers):
-        tensors = {name: torch.randn(held) for name in config.sharing.cached}
+        tensors = {name: draw(held) for name in config.sharing.cached}
         k, v = (tensors[config.sharing.roles[role]] for role in ("k", "v"))
-        layers.append((torch.randn(1, config.n_heads, 1, config.head_dim), k, v))
+        layers.append((draw(place.batch_size, config.n_heads, 1, config.head_dim), k, v))
     return layers
 
 
@@ -308,21 +339,23 @@ def _by_repeating(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _attention_rows(sizes: Iterable[int], turns: int) -> Iterator[SpeedRow]:
+def _attention_rows(
+    sizes: Iterable[int], turns: int, place: _Place = _ON_CPU
+) -> Iterator[SpeedRow]:
     for tokens in sizes:
-        n_layers = _n_layers("Q-K=V", tokens)  # the smaller cache; the same work on both sides
-        plain, tied = (_layers(name, tokens, n_layers) for name in ("QKV", "Q-K=V"))
+        n_layers = _n_layers("Q-K=V", tokens, place)  # the smaller cache; for both as many
+        plain, tied = (_layers(name, tokens, n_layers, place) for name in ("QKV", "Q-K=V"))
         yield compare_speed(
             "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours),
             turns=turns,
         )  # fmt: skip
         for variant in ("GQA-8", "MQA"):
-            layers = _layers(variant, tokens, _n_layers(variant, tokens))
+            layers = _layers(variant, tokens, _n_layers(variant, tokens, place), place)
             for name, other in (("enable_gqa", _by_enable_gqa), ("repeating", _by_repeating)):
                 yield compare_speed(
                     f"attention, {variant} folded against {name}",
                     tokens,
-                    _over(layers, _ours),
+                    _over(layers, attend_folded),
                     _over(layers, other),
                     turns=turns,
                 )
@@ -559,17 +592,38 @@ def bench_decode(
         _generation_rows(new_tokens, turns),
         _transformers_rows(min(new_tokens, 200), turns),
     )
-    rows = []
-    with tqdm(desc="decode", unit=" cases", disable=not someone_watches(), leave=False) as bar:
-        for part in parts:
-            for row in part:
-                rows.append(row)
-                bar.update()
-    return SpeedTable("decode", tuple(rows))
+    return SpeedTable("decode", _measured("decode", parts))
+
+
+def _measured(name: str, parts: Iterable[Iterable[SpeedRow]]) -> tuple[SpeedRow, ...]:
+    rows = itertools.chain.from_iterable(parts)
+    return tuple(tqdm(rows, name, unit=" cases", disable=not someone_watches(), leave=False))
+
+
+@torch.inference_mode()
+def bench_attention(
+    sizes: Iterable[int] = (1024, 4096, 16_384), *, turns: int = 7, device: str = "cpu"
+) -> SpeedTable:
+    """Measure attention alone, the part of :func:`bench_decode` that a GPU can repeat.
+
+    Args:
+        sizes: Tokens in the cache.
+        turns: Turns of each pair.
+        device: ``"cpu"``: one text in float32. ``"cuda"``: eight texts at once in bfloat16, so that
+            there is enough to read for a GPU's memory to be what limits it; about 30 GB of it.
+
+    Raises:
+        ValueError: If the device cannot be used here.
+    """
+    torch.manual_seed(0)
+    where = usable_device(device)
+    place = _ON_CPU if where.type == "cpu" else _Place(where, torch.bfloat16, 8)
+    rows = _measured("attention", [_attention_rows(sizes, turns, place)])
+    return SpeedTable("attention", rows, device=device_name(where))
 
 
 BENCHMARKS: Final[Mapping[str, Callable[..., SpeedTable]]] = MappingProxyType(
-    {"decode": bench_decode, "train": bench_train}
+    {"decode": bench_decode, "attention": bench_attention, "train": bench_train}
 )
 """Name -> benchmark.
 

@@ -385,6 +385,9 @@ def _summary(record: RunRecord, out: Path) -> str:
     help="Runs whose name fits, such as 'REVERSE/*' or '*/seed-0'; may be given again.",
 )
 @click.option(
+    "--device", default="cpu", show_default=True, help="Where they train: cpu, or cuda for a GPU."
+)
+@click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default=Path("runs"),
@@ -403,6 +406,7 @@ def sweep(
     names: tuple[str, ...],
     processes: int | None,
     patterns: tuple[str, ...],
+    device: str,
     runs: Path,
     results: Path,
     as_json: bool,
@@ -422,7 +426,7 @@ def sweep(
         jobs = experiment.jobs(patterns)
         if not as_json:
             click.echo(f"{experiment.name}: {len(jobs)} runs, {processes} side by side", err=True)
-        experiment.run(runs, processes=processes, patterns=patterns)
+        experiment.run(runs, processes=processes, patterns=patterns, device=device)
         path = experiment.collect(runs, results)
         rows.append({"experiment": experiment.name, "runs": len(jobs), "file": str(path)})
         if not as_json:
@@ -459,13 +463,21 @@ def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> Non
 @click.argument("name")
 @click.option("--turns", default=7, show_default=True, help="Turns of each pair.")
 @click.option("--threads", type=click.IntRange(min=1), help="PyTorch's threads.")
+@click.option("--device", help="Of attention: cpu, or cuda for a GPU.  [default: cpu]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here as well.")
 @_json_option
-def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json: bool) -> None:
+def bench(
+    name: str,
+    turns: int,
+    threads: int | None,
+    device: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Measure speed on this machine, as ratios of two ways that take turns.
 
-    Benchmarks: decode, train. Let nothing else run. Other libraries are measured beside the course
-    where they are installed: pip install "qkvlib[bench]".
+    Benchmarks: decode, attention, train. Let nothing else run. Other libraries are measured
+    beside the course where they are installed: pip install "qkvlib[bench]".
     """
     # Both before PyTorch is imported: threads stay on their core, and nothing asks the network.
     os.environ.setdefault("OMP_PROC_BIND", "true")
@@ -474,7 +486,10 @@ def bench(name: str, turns: int, threads: int | None, out: Path | None, as_json:
     from qkvlib.benchmark import get_benchmark
     from qkvlib.records import write_atomically
 
-    found = get_benchmark(name)(turns=turns)
+    measure = get_benchmark(name)
+    if device is not None and name != "attention":
+        raise click.UsageError(f"--device is for attention alone; {name} is measured on the CPU.")
+    found = measure(turns=turns, **({} if device is None else {"device": device}))
     if out is not None:
         write_atomically(out, json.dumps(found.to_dict(), indent=1) + "\n")
     if as_json:

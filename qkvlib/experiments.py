@@ -86,6 +86,7 @@ class Experiment:
         *,
         processes: int = 1,
         patterns: Sequence[str] = (),
+        device: str = "cpu",
     ) -> None:
         """Run what is not finished yet.
 
@@ -93,8 +94,9 @@ class Experiment:
             runs: The folder of all sweeps; this one gets its own below.
             processes: Runs side by side.
             patterns: As for :meth:`jobs`.
+            device: Where they train, ``"cpu"`` or ``"cuda"``.
         """
-        run_jobs(self.jobs(patterns), Path(runs) / self.name, processes=processes)
+        run_jobs(self.jobs(patterns), Path(runs) / self.name, processes=processes, device=device)
 
     def collect(self, runs: str | PathLike[str], results: str | PathLike[str]) -> Path:
         """Put what is kept of the finished runs into one file.
@@ -175,7 +177,7 @@ def measure_maps(model: Transformer, task: Task) -> dict[str, Any]:
     """
     inputs, _ = next(iter(task.eval_batches(_MAP_WINDOWS)))
     model.eval()
-    _, layers = model(inputs, return_attention=True)
+    _, layers = model(inputs.to(next(model.parameters()).device), return_attention=True)
     return {
         "asymmetry": [asymmetry(maps.scores).mean(dim=0).tolist() for maps in layers],
         "self_attention": [
@@ -289,17 +291,25 @@ TOKENS_PER_STEP: Final = 2048
 _GAP_EVAL_BYTES: Final = 65_536
 
 
-def _gap() -> list[Job]:
+GAP_WIDE_SHAPES: Final = tuple((d_model, 128) for d_model in (128, 256, 512))
+"""Width and context of models that take a GPU; the first is also among those of the CPU."""
+
+GAP_RATES: Final = (1e-3, 3e-4)
+"""Learning rates of the models that take a GPU; the first is that of the CPU's."""
+
+
+def _gap_jobs(
+    shapes: Sequence[tuple[int, int]], lr: float, longer: Mapping[tuple[int, int], int]
+) -> list[Job]:
     """One learning rate to the end, so that every evaluation is that of a run of so many tokens."""
     jobs = []
-    for seed, (d_model, context) in itertools.product(range(3), GAP_SHAPES):
-        steps = 5000 if (d_model, context) == GAP_MAIN else 2000
+    for seed, (d_model, context) in itertools.product(range(3), shapes):
         for variant in GAP_VARIANTS:
             training = TrainConfig(
-                steps=steps,
+                steps=longer.get((d_model, context), 2000),
                 batch_size=TOKENS_PER_STEP // context,
-                lr=1e-3,
-                min_lr=1e-3,
+                lr=lr,
+                min_lr=lr,
                 warmup_steps=100,
                 eval_every=250,
                 save_every=500,
@@ -318,6 +328,18 @@ def _gap() -> list[Job]:
                 )
             )
     return jobs
+
+
+def _gap() -> list[Job]:
+    return _gap_jobs(GAP_SHAPES, GAP_RATES[0], {GAP_MAIN: 5000})
+
+
+def _gap_wide() -> list[Job]:
+    return [
+        replace(job, name=f"{job.name}/lr-{lr:g}")
+        for lr in GAP_RATES
+        for job in _gap_jobs(GAP_WIDE_SHAPES, lr, {})
+    ]
 
 
 # Encoders on synthetic lists
@@ -720,6 +742,14 @@ def _steps_to_target(record: RunRecord) -> int | None:
     return int(record.history["eval_step"][-1]) if reached else None
 
 
+_GAP_COLUMNS: Final[dict[str, Column]] = (
+    {"d_model": _of_model("d_model"), "context": _of_model("max_seq_len")}
+    | _BITS
+    | {"eval_step": lambda record: record.history["eval_step"]}
+    | {"eval_loss": _curve("eval_loss")}
+)
+
+
 EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
     {
         experiment.name: experiment
@@ -764,10 +794,14 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 "How far tied GPTs fall behind QKV on the source of Python's standard library: "
                 "over tokens, over width, over context. One learning rate from start to end.",
                 _gap,
-                {"d_model": _of_model("d_model"), "context": _of_model("max_seq_len")}
-                | _BITS
-                | {"eval_step": lambda record: record.history["eval_step"]}
-                | {"eval_loss": _curve("eval_loss")},
+                _GAP_COLUMNS,
+            ),
+            Experiment(
+                "gap_wide",
+                "The recipe of gap for wider models, for a GPU: qkv sweep gap_wide --device cuda. "
+                "Width 128 is there on both, to see what the machine changes.",
+                _gap_wide,
+                _GAP_COLUMNS | {"lr": lambda record: record.training["lr"]},
             ),
             Experiment(
                 "synthetic",

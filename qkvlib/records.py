@@ -91,7 +91,7 @@ class RunRecord:
             ``eval_step`` and ``eval_loss``, ``eval_accuracy``, ``eval_bits_per_byte``. A step is
             the number of updates made before the loss was taken.
         versions: Of Python, PyTorch and qkvlib.
-        device: Where the weights lived: ``"cpu"``, ``"cuda:0"``.
+        device: Where the weights lived: ``"cpu"``, or the model name of a GPU.
         cpu: The processor's model name.
         threads: PyTorch's threads.
         seconds: Wall time of the whole run, evaluation and saving included.

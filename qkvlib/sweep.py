@@ -28,6 +28,7 @@ import torch
 from tqdm import tqdm
 
 from qkvlib.config import StackConfig
+from qkvlib.devices import usable_device
 from qkvlib.models import Transformer, build_model
 from qkvlib.records import RunRecord
 from qkvlib.tasks import Task
@@ -85,14 +86,16 @@ class Job:
         text = json.dumps(what, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
-    def run(self, folder: Path) -> RunRecord:
+    def run(self, folder: Path, device: str = "cpu") -> RunRecord:
         """Train and measure in this process.
 
         Args:
             folder: The sweep's folder.
+            device: Where to train. The weights are drawn on the CPU, so that they are the same
+                everywhere.
         """
         task = self.task()
-        model = build_model(self.model, seed=self.training.seed)
+        model = build_model(self.model, seed=self.training.seed).to(device)
         before = None if self.measure is None else self.measure(model, task)
         out = folder / self.name if self.checkpoints else None
         record = train(
@@ -129,23 +132,31 @@ def read_finished(folder: str | PathLike[str]) -> dict[str, RunRecord]:
     return finished
 
 
-def run_jobs(jobs: Sequence[Job], folder: str | PathLike[str], *, processes: int = 1) -> None:
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: str | PathLike[str],
+    *,
+    processes: int = 1,
+    device: str = "cpu",
+) -> None:
     """Run what is not finished yet, each job in a process with one thread.
 
     Args:
         jobs: The sweep.
         folder: Where its records and checkpoints are kept.
         processes: How many run side by side.
+        device: Where they train: ``"cpu"``, or ``"cuda"`` for a GPU that all of them share.
 
     Raises:
         SweepError: If two jobs are the same, another sweep is writing in the folder, or runs
             failed; the others are finished all the same.
         InterruptedRunError: After Ctrl-C; finished runs are kept.
-        ValueError: If ``processes`` is below 1.
+        ValueError: If ``processes`` is below 1, or the device cannot be used here.
     """
     if processes < 1:
         raise ValueError(f"processes={processes}: at least 1 is needed to run anything.")
     _refuse_doubles(jobs)
+    usable_device(device)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder):
@@ -167,7 +178,7 @@ def run_jobs(jobs: Sequence[Job], folder: str | PathLike[str], *, processes: int
                 _records_at_the_end_of(folder / RECORDS_FILE) as keep,
                 _pool(processes) as pool,
             ):
-                under_way = {pool.submit(job.run, folder): job for job in waiting}
+                under_way = {pool.submit(job.run, folder, device): job for job in waiting}
                 for future in as_completed(under_way):
                     job, error = under_way[future], _error_of(future)
                     if error is None:

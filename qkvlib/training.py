@@ -29,6 +29,7 @@ from tqdm import tqdm
 from qkvlib.accounting import bytes_per_token
 from qkvlib.checkpoint import CHECKPOINT_FILE, Checkpoint, RunError, RunState, find_run
 from qkvlib.config import ConfigError
+from qkvlib.devices import device_name
 from qkvlib.models import Transformer, token_loss
 from qkvlib.records import RunRecord, cpu_name, versions
 from qkvlib.tasks import IGNORED, Batch, KeepsFiles, Task
@@ -365,7 +366,7 @@ def _make_record(
         metrics=state.metrics(),
         history=state.history,
         versions=versions(),
-        device=str(weight.device),
+        device=device_name(weight.device),
         cpu=cpu_name(),
         threads=torch.get_num_threads(),
         seconds=state.seconds,

@@ -43,11 +43,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Pool:
         def __init__(self, *_: object, **__: object) -> None: ...
 
-        def submit(self, run: Any, folder: Path) -> Any:
+        def submit(self, run: Any, *args: object) -> Any:
             ran.append(run.__self__.name)
             future: Any = sweep.Future()
             try:
-                future.set_result(run(folder))
+                future.set_result(run(*args))
             except BaseException as error:
                 future.set_exception(error)
             return future

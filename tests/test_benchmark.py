@@ -21,6 +21,7 @@ from qkvlib import (
     compare_speed,
     take_turns,
 )
+from qkvlib.attention import attend_folded
 from qkvlib.cli import main
 
 
@@ -54,9 +55,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_ratios_turn_by_turn(clock: Clock) -> None:
-    # Two calls find out how long it takes, the first turn warms up, three count.
-    this = clock.work(9, 1, 9, 1, 2, 1)
-    other = clock.work(9, 1, 9, 3, 4, 10)
+    # One long call is enough to know how long it takes, the first turn warms up, three count.
+    this = clock.work(9, 9, 1, 2, 1)
+    other = clock.work(9, 9, 3, 4, 10)
     row = compare_speed("this against that", 16, this, other, turns=3, note="noted")
     assert (row.ratio, row.low, row.high) == (3.0, 2.0, 10.0)
     assert (row.seconds, row.other_seconds, row.turns) == (1, 4, 3)
@@ -85,12 +86,12 @@ def test_the_ways_give_the_same(variant: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         benchmark, "DECODE_SHAPE", benchmark.DECODE_SHAPE.replace(d_model=256, n_layers=2)
     )
-    layers = benchmark._layers(variant, 20, 2)
+    layers = benchmark._layers(variant, 20, 2, benchmark._ON_CPU)
     assert len(layers) == 2
     for q, k, v in layers:
         assert (k is v) is (variant == "Q-K=V")
         ours = benchmark._ours(q, k, v)
-        for other in (benchmark._by_enable_gqa, benchmark._by_repeating):
+        for other in (attend_folded, benchmark._by_enable_gqa, benchmark._by_repeating):
             torch.testing.assert_close(other(q, k, v), ours)
 
 
@@ -98,7 +99,7 @@ def test_the_ways_give_the_same(variant: str, monkeypatch: pytest.MonkeyPatch) -
 def test_both_sides_have_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int]] = []
 
-    def note(variant: str, tokens: int, n_layers: int) -> list[object]:
+    def note(variant: str, tokens: int, n_layers: int, place: object) -> list[object]:
         seen.append((variant, n_layers))
         return []
 
@@ -123,7 +124,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def bench_small(turns: int) -> SpeedTable:
         return benchmark.bench_decode((16,), cached=8, new_tokens=4, turns=turns)
 
-    monkeypatch.setattr(benchmark, "BENCHMARKS", {"decode": bench_small})
+    def attention_small(turns: int, **where: str) -> SpeedTable:
+        return benchmark.bench_attention((16,), turns=turns, **where)
+
+    monkeypatch.setattr(
+        benchmark, "BENCHMARKS", {"decode": bench_small, "attention": attention_small}
+    )
 
 
 def test_the_table(small: None, tmp_path) -> None:
@@ -143,6 +149,30 @@ def test_the_table(small: None, tmp_path) -> None:
     text = CliRunner().invoke(main, command).stdout
     for case, _ in cases:
         assert case in text
+
+
+def test_attention_alone_on_a_device(small: None) -> None:
+    def bench(*arguments: str):
+        return CliRunner().invoke(main, ["bench", *arguments, "--turns", "1", "--json"])
+
+    data = json.loads(bench("attention", "--device", "cpu").stdout)
+    assert data["device"] == "cpu"
+    assert [row["case"] for row in data["rows"]] == [
+        "attention, Q-K=V against QKV",
+        "attention, GQA-8 folded against enable_gqa",
+        "attention, GQA-8 folded against repeating",
+        "attention, MQA folded against enable_gqa",
+        "attention, MQA folded against repeating",
+    ]
+    missing = bench("attention", "--device", "abacus")
+    assert (missing.exit_code, "device 'abacus' cannot be used" in missing.stderr) == (2, True)
+    other = bench("decode", "--device", "cpu")
+    assert (other.exit_code, "decode is measured on the CPU" in other.stderr) == (2, True)
+
+
+def test_a_gpu_is_the_machine_of_its_table() -> None:
+    table = SpeedTable("attention", (), device="Some GPU")
+    assert "Some GPU; above 1" in table.to_text()
 
 
 def test_text_and_unknown_names() -> None:

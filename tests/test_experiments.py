@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 def _takes_minutes(name: str) -> bool:
     """These runs take minutes each, so there are fewer of them."""
     return name.startswith(VISION) or name in (
-        "image_positions", "shakespeare", "matched", "padding", "gap",
+        "image_positions", "shakespeare", "matched", "padding", "gap", "gap_wide",
     )  # fmt: skip
 
 

@@ -41,6 +41,15 @@ def weight_sum(model: Transformer, task: Task) -> dict[str, Any]:
     return {"sum": sum(p.abs().sum().item() for p in model.parameters()), "task": task.name}
 
 
+def test_a_device_that_is_not_there_is_named_before_any_run(
+    tmp_path: Path, here: list[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"device 'abacus' cannot be used here: .*'cpu'"):
+        run_jobs([make_job(0)], tmp_path, device="abacus")
+    assert not here
+    assert not (tmp_path / "records.jsonl").exists()
+
+
 def test_each_job_is_run_once(tmp_path: Path, here: list[str]) -> None:
     jobs = [make_job(seed) for seed in range(3)]
     run_jobs(jobs[:2], tmp_path)
