@@ -15,6 +15,7 @@ from typing import Final, Literal
 import torch
 
 from qkvlib.accounting import bytes_per_token, format_bytes, saved
+from qkvlib.benchmark import SpeedTable
 from qkvlib.cache import KVCache
 from qkvlib.config import get_config
 from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
@@ -213,11 +214,17 @@ def _on_device() -> _Result:
         f"so Q-K=V has room for {room['Q-K=V'] / room['QKV']:.3g} times the context, and by "
         f"these bounds is {gains[0]:.3g} and {gains[1]:.3g} times as fast there"
     )
+    measured = SpeedTable.load(data_file("results/speed_attention.json"))
+    rows = measured.by_case()["attention, Q-K=V against QKV"]
+    lines.append(
+        f"measured, attention alone on one {measured.device}, eight texts: Q-K=V is "
+        + ", ".join(f"{row.ratio:.2f} times as fast at {row.tokens:,} tokens" for row in rows)
+    )
     larger = room["Q-K=V"] >= 2 * room["QKV"]
     return _Result(
         "The 1.2B shape in two-byte numbers on a phone made up of its parts' widths and rates: "
         f"{phone.memory / 1e9:g} GB, {phone.bandwidth / 1e9:.1f} GB/s. Counted, not measured: what "
-        "fits is certain, the speeds are bounds.",
+        "fits is certain, the speeds are bounds. A phone was not measured; a GPU was.",
         tuple(lines),
         "holds in part" if larger and gains[0] < 1.5 else "holds" if larger else "does not hold",
     )
