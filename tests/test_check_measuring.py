@@ -56,8 +56,9 @@ def test_bits_per_byte_names_the_mistake(answer: Any, words: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda p, s: p ** (1 / (1 - s)),
-        lambda p, s: math.exp(math.log(p) / (1 - s)),
+        lambda p, s, pad: math.exp((math.log(p) - s * pad) / (1 - s)),
+        lambda p, s, pad: (p / math.exp(s * pad)) ** (1 / (1 - s)),
+        lambda p, s, pad: torch.exp((torch.tensor(p).log() - s * pad) / (1 - s)),  # in float32
     ],
 )
 def test_unpadded_perplexity_takes_every_right_answer(
@@ -70,15 +71,18 @@ def test_unpadded_perplexity_takes_every_right_answer(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda p, s: (p - s) / (1 - s), "averaged perplexities"),
-        (lambda p, s: p / (1 - s), "it is the loss that is diluted, math.log"),
-        (lambda p, s: p ** (1 - s), "wrong way round"),
-        (lambda p, s: math.log(p) / (1 - s), "take math.exp"),
-        (lambda p, s: p ** (1 + s), "1 + share is not"),
-        (lambda p, s: p * (1 + s), "added the padding"),
-        (lambda p, s: p, "share is missing"),
-        (lambda p, s: p**2, "5.11 with 0 % padding"),
-        (lambda p, s: 1 / s, "ZeroDivisionError"),
+        (lambda p, s, pad: (p - s * math.exp(pad)) / (1 - s), "averaged perplexities"),
+        (lambda p, s, pad: p ** (1 / (1 - s)), "is not free here"),
+        (lambda p, s, pad: math.exp((math.log(p) - pad) / (1 - s)), "the whole padding_loss"),
+        (lambda p, s, pad: math.exp((math.log(p) + s * pad) / (1 - s)), "part was added"),
+        (lambda p, s, pad: math.exp(math.log(p) / (1 - s) - s * pad), "divided first; take"),
+        (lambda p, s, pad: math.exp(math.log(p) - s * pad), "times the loss of the text: divide"),
+        (lambda p, s, pad: p / (1 - s), "it is the loss that is diluted, math.log"),
+        (lambda p, s, pad: math.exp((1 - s) * math.log(p) + s * pad), "wrong way round"),
+        (lambda p, s, pad: (math.log(p) - s * pad) / (1 - s), "take math.exp"),
+        (lambda p, s, pad: p, "share is missing"),
+        (lambda p, s, pad: p**2, "5.11 with 0 % padding"),
+        (lambda p, s, pad: 1 / s, "ZeroDivisionError"),
         (3, "your function itself"),
     ],
 )

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -93,8 +93,12 @@ def as_tensor(
     return found
 
 
-def close(a: float, b: float) -> bool:
-    return abs(a - b) <= 1e-9 * max(abs(a), abs(b))
+EXACT: Final = 1e-9
+"""Relative difference up to which two numbers are the same, where nothing else is said."""
+
+
+def close(a: float, b: float, rel: float = EXACT) -> bool:
+    return abs(a - b) <= rel * max(abs(a), abs(b))
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,14 @@ class Mistake:
 
 
 def explain(
-    got: Sequence[float], cases: Sequence[tuple[Any, ...]], mistakes: Sequence[Mistake]
+    got: Sequence[float],
+    cases: Sequence[tuple[Any, ...]],
+    mistakes: Sequence[Mistake],
+    rel: float = EXACT,
 ) -> str | None:
     """Words of the first mistake that gives exactly the learner's answers in every case."""
     for mistake in mistakes:
-        if all(close(g, mistake.answer(*case)) for g, case in zip(got, cases, strict=True)):
+        if all(close(g, mistake.answer(*case), rel) for g, case in zip(got, cases, strict=True)):
             return mistake.words
     return None
 
@@ -125,12 +132,13 @@ def compare_numbers(
     wanted: Sequence[float],
     shown: Sequence[str],
     unit: str,
+    rel: float = EXACT,
 ) -> str:
     """Words for the first case that differs, for when no typical mistake explains it."""
     for g, w, case in zip(got, wanted, shown, strict=True):
-        if not close(g, w):
+        if not close(g, w, rel):
             times = f", {g / w:.4g} times what it is" if w else ""
-            right = sum(close(a, b) for a, b in zip(got, wanted, strict=True))
+            right = sum(close(a, b, rel) for a, b in zip(got, wanted, strict=True))
             return (
                 f"For {case} your function gives {g:,.6g} {unit}{times}: it should be {w:,.6g}. "
                 f"({right} of {len(got)} cases are right.)"

@@ -8,28 +8,28 @@ from typing import Any, Final
 
 from qkvlib.check.base import Mistake, call, close, compare_numbers, explain, not_yet, number
 
-_Case = tuple[float, float]
+_ENOUGH: Final = 1e-5  # relative: an answer worked out in float32 is right
 
 
 def _judge(
-    fn: Callable[[float, float], Any],
-    cases: Sequence[_Case],
+    fn: Callable[..., Any],
+    cases: Sequence[tuple[float, ...]],
     shown: Sequence[str],
-    right: Callable[[float, float], float],
+    right: Callable[..., float],
     mistakes: Sequence[Mistake],
     unit: str,
 ) -> None:
     got = [number(call(fn, words, *case), words) for words, case in zip(shown, cases, strict=True)]
     wanted = [right(*case) for case in cases]
-    if all(close(g, w) for g, w in zip(got, wanted, strict=True)):
+    if all(close(g, w, _ENOUGH) for g, w in zip(got, wanted, strict=True)):
         return
-    found = explain(got, cases, mistakes)
-    raise not_yet(found, compare_numbers(got, wanted, shown, unit))
+    found = explain(got, cases, mistakes, _ENOUGH)
+    raise not_yet(found, compare_numbers(got, wanted, shown, unit, _ENOUGH))
 
 
 # Bits per byte
 
-_BITS_CASES: Final[tuple[_Case, ...]] = ((math.log(2), 1.0), (3.058, 4.4), (1.5, 1.0), (6.2, 3.1))
+_BITS_CASES: Final = ((math.log(2), 1.0), (3.058, 4.4), (1.5, 1.0), (6.2, 3.1))
 
 
 def _bits(loss: float, width: float) -> float:
@@ -93,57 +93,74 @@ def bits_per_byte(fn: Callable[[float, float], Any]) -> None:
 
 # Padding
 
-_PAD_CASES: Final[tuple[_Case, ...]] = (
-    (5.11, 0.0),
-    (5.11, 0.5),
-    (3.0, 0.25),
-    (6.41, 0.4),
-    (20.0, 0.1),
+_PAD_CASES: Final = (
+    (5.11, 0.0, 0.0),
+    (5.11, 0.5, 0.0),
+    (3.0, 0.25, 0.02),
+    (6.41, 0.4, 0.1),
+    (20.0, 0.1, 1.5),
 )
 
 
-def _unpadded(reported: float, share: float) -> float:
-    return float(reported ** (1 / (1 - share)))
+def _unpadded(reported: float, share: float, padding: float) -> float:
+    return math.exp((math.log(reported) - share * padding) / (1 - share))
 
 
 _PAD_MISTAKES: Final = [
     Mistake(
         "you averaged perplexities: it is the losses, their logarithms, whose mean is taken",
-        lambda p, s: (p - s) / (1 - s),
+        lambda p, s, pad: (p - s * math.exp(pad)) / (1 - s),
+    ),
+    Mistake(
+        "padding is not free here: share * padding_loss is part of the reported loss",
+        lambda p, s, pad: p ** (1 / (1 - s)),
+    ),
+    Mistake(
+        "you took the whole padding_loss off; only a share of the targets is padding",
+        lambda p, s, pad: math.exp((math.log(p) - pad) / (1 - s)),
+    ),
+    Mistake(
+        "padding's part was added; it is in the reported loss already, so take it off",
+        lambda p, s, pad: math.exp((math.log(p) + s * pad) / (1 - s)),
+    ),
+    Mistake(
+        "you divided first; take padding's part off the reported loss, then divide",
+        lambda p, s, pad: math.exp(math.log(p) / (1 - s) - s * pad),
+    ),
+    Mistake(
+        "padding's part is off, but what is left is (1 - share) times the loss of the text: divide",
+        lambda p, s, pad: math.exp(math.log(p) - s * pad),
     ),
     Mistake(
         "you divided the perplexity by the share of text; it is the loss that is diluted, "
         "math.log(reported)",
-        lambda p, s: p / (1 - s),
+        lambda p, s, pad: p / (1 - s),
     ),
     Mistake(
         "the wrong way round: that is what padding would make of a perplexity without padding",
-        lambda p, s: p ** (1 - s),
+        lambda p, s, pad: math.exp((1 - s) * math.log(p) + s * pad),
     ),
     Mistake(
         "that is the loss of the text in nats; take math.exp of it",
-        lambda p, s: math.log(p) / (1 - s),
+        lambda p, s, pad: (math.log(p) - s * pad) / (1 - s),
     ),
-    Mistake("1 + share is not 1 / (1 - share), only near it where the share is small",
-            lambda p, s: p ** (1 + s)),
-    Mistake(
-        "you added the padding to the perplexity; it is the loss that is diluted",
-        lambda p, s: p * (1 + s),
-    ),
-    Mistake("the share is missing: that is what was reported", lambda p, s: p),
-]  # fmt: skip
+    Mistake("the share is missing: that is what was reported", lambda p, s, pad: p),
+]
 
 
-def unpadded_perplexity(fn: Callable[[float, float], Any]) -> None:
+def unpadded_perplexity(fn: Callable[[float, float, float], Any]) -> None:
     """Check a function that takes the padding out of a reported perplexity.
 
     Args:
-        fn: Called as ``fn(reported, share)``, with the share of targets that are padding, from 0 to
-            below 1; padding is predicted without loss.
+        fn: Called as ``fn(reported, share, padding_loss)``, with the share of targets that are
+            padding, from 0 to below 1, and the mean loss of those, in nats.
 
     Raises:
         CheckFailed: Naming the mistake, or else the first case that differs.
     """
-    shown = [f"a perplexity of {p:g} with {100 * s:g} % padding" for p, s in _PAD_CASES]
+    shown = [
+        f"a perplexity of {p:g} with {100 * s:g} % padding at {pad:g} nats"
+        for p, s, pad in _PAD_CASES
+    ]
     _judge(fn, _PAD_CASES, shown, _unpadded, _PAD_MISTAKES, "perplexity")
     print(f"Correct in {len(_PAD_CASES)} cases.")
