@@ -243,10 +243,12 @@ from .tables import (
     gap_curves as gap_curves,
     gap_task as gap_task,
     language_losses as language_losses,
+    loss_curves as loss_curves,
     place_task as place_task,
     result_table as result_table,
     slope_per_doubling as slope_per_doubling,
     synthetic_accuracy as synthetic_accuracy,
+    token_ratios as token_ratios,
 )
 from .task_maps import (
     TaskMap as TaskMap,

@@ -15,6 +15,7 @@ import importlib.util
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -217,8 +218,8 @@ def compare_speed(
 def take_turns(works: Mapping[Key, Work], repeats: int = 7) -> dict[Key, list[float]]:
     """Time several works that take turns, so that what else the machine does hits all of them.
 
-    With one thread the clock is the thread's own, where the system has one: it stands still while
-    other programs have the processor.
+    With one thread the clock is the thread's own, on Linux: it stands still while other programs
+    have the processor.
 
     Args:
         works: Name -> what is to be done once.
@@ -232,7 +233,9 @@ def take_turns(works: Mapping[Key, Work], repeats: int = 7) -> dict[Key, list[fl
     """
     if repeats < 1:
         raise ValueError(f"repeats={repeats}: expected at least 1.")
-    own = time.get_clock_info("thread_time").resolution < 1e-6 and torch.get_num_threads() == 1
+    # Only there: Windows counts a thread's time in ticks of 16 ms, and macOS may lend work out to
+    # threads that this clock does not see.
+    own = sys.platform == "linux" and torch.get_num_threads() == 1
     clock = time.thread_time if own else time.perf_counter
     seconds: dict[Key, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):

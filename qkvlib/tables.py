@@ -351,33 +351,81 @@ def gap_task(d_model: int, context: int, tokens: float) -> str:
     return f"d_model {d_model}, context {context}, {tokens / 1e6:.1f}M tokens"
 
 
-def gap_curves(
-    rows: Iterable[Mapping[str, Any]],
-) -> dict[tuple[str, int, int], dict[int, dict[int, float]]]:
-    """Sort the evaluations of experiment ``gap`` into curves of the gap, seed by seed.
+_Curves = dict[tuple[str, int, int], dict[int, dict[int, float]]]
+
+
+def loss_curves(rows: Iterable[Mapping[str, Any]]) -> _Curves:
+    """Sort the evaluations of experiment ``gap`` into curves of the loss, seed by seed.
 
     Args:
         rows: ``load_rows(data_file("results/gap.json")).rows``.
 
     Returns:
-        (variant, d_model, context) -> seed -> tokens -> loss above QKV of the same seed, in percent
-        of QKV's loss.
+        (variant, d_model, context) -> seed -> tokens -> held-out loss, in nats per byte.
+
+    Raises:
+        ValueError: If two rows are of the same variant, shape and seed.
     """
-    losses: dict[tuple[str, int, int, int], dict[int, float]] = {}
+    curves: _Curves = {}
     for row in rows:
-        key = (row["variant"], row["d_model"], row["context"], row["seed"])
-        losses[key] = {
+        shape = (row["variant"], row["d_model"], row["context"])
+        by_seed = curves.setdefault(shape, {})
+        if row["seed"] in by_seed:
+            raise ValueError(
+                f"two runs of {shape} with seed {row['seed']}: one would hide the other. Give the "
+                "rows of one learning rate at a time."
+            )
+        by_seed[row["seed"]] = {
             step * TOKENS_PER_STEP: loss
             for step, loss in zip(row["eval_step"], row["eval_loss"], strict=True)
             if step
         }
-    curves: dict[tuple[str, int, int], dict[int, dict[int, float]]] = {}
-    for (variant, d_model, context, seed), ours in losses.items():
-        plain = losses.get(("QKV", d_model, context, seed))
-        if variant != "QKV" and plain is not None:
-            curve = {t: 100 * (loss / plain[t] - 1) for t, loss in ours.items() if t in plain}
-            curves.setdefault((variant, d_model, context), {})[seed] = curve
     return curves
+
+
+def gap_curves(rows: Iterable[Mapping[str, Any]]) -> _Curves:
+    """Turn the evaluations of experiment ``gap`` into curves of the gap, seed by seed.
+
+    Args:
+        rows: As for :func:`loss_curves`.
+
+    Returns:
+        (variant, d_model, context) -> seed -> tokens -> loss above QKV of the same seed, in percent
+        of QKV's loss.
+    """
+    losses = loss_curves(rows)
+    curves: _Curves = {}
+    for (variant, d_model, context), by_seed in losses.items():
+        for seed, ours in by_seed.items():
+            plain = losses.get(("QKV", d_model, context), {}).get(seed)
+            if variant != "QKV" and plain is not None:
+                curve = {t: 100 * (loss / plain[t] - 1) for t, loss in ours.items() if t in plain}
+                curves.setdefault((variant, d_model, context), {})[seed] = curve
+    return curves
+
+
+def token_ratios(plain: Mapping[int, float], own: Mapping[int, float]) -> dict[int, float]:
+    """How many times as many tokens one run takes to reach the losses of another.
+
+    Between two evaluations the loss is taken to fall evenly with the logarithm of the tokens.
+
+    Args:
+        plain: Tokens -> loss of the run to compare with, such as QKV's.
+        own: Tokens -> loss of the other run.
+
+    Returns:
+        Tokens of ``plain`` -> tokens that ``own`` needs for the same loss, divided by these. A loss
+        that ``own`` never reaches, or had at its first evaluation already, is left out.
+    """
+    steps = sorted(own.items())
+    ratios = {}
+    for tokens, wanted in sorted(plain.items()):
+        for (before, above), (after, below) in itertools.pairwise(steps):
+            if above > wanted >= below:
+                share = (above - wanted) / (above - below)
+                ratios[tokens] = before / tokens * (after / before) ** share
+                break
+    return ratios
 
 
 def slope_per_doubling(points: Mapping[float, float]) -> float:
@@ -854,10 +902,12 @@ __all__: Sequence[str] = [
     "gap_curves",
     "gap_task",
     "language_losses",
+    "loss_curves",
     "perplexity_change",
     "place_task",
     "relative_loss",
     "result_table",
     "slope_per_doubling",
     "synthetic_accuracy",
+    "token_ratios",
 ]

@@ -45,6 +45,8 @@ def test_bits_per_byte_takes_every_right_answer(
         (lambda loss, width: math.exp(loss), "perplexity per token"),
         (lambda loss, width: 1.0, "3.058 nats and 4.4 bytes"),
         (lambda loss, width: None, "returns nothing yet"),
+        (lambda loss, width: math.nan, "returns nan for a loss of"),
+        (lambda loss, width: math.inf, "a finite number is expected"),
         (lambda loss, width: "1", "returns str"),
         (lambda loss: loss, "cannot be called with 2 arguments"),
     ],

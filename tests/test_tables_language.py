@@ -17,14 +17,17 @@ from qkvlib import (
     GAP_SHAPES,
     GAP_TREND,
     GAP_VARIANTS,
+    gap_curves,
     gap_task,
     language_losses,
     load_rows,
+    loss_curves,
     mean_interval,
     paper,
     result_table,
     save_rows,
     slope_per_doubling,
+    token_ratios,
 )
 from qkvlib.tables import perplexity_change, relative_loss
 
@@ -135,6 +138,34 @@ def test_gap(tmp_path: Path) -> None:
     for axis, slope in {"tokens": -0.5, "width": 1.0, "context": 0.0}.items():
         row = table.find("Q-K=V", axis, GAP_TREND)
         assert (row.mean, row.n) == (pytest.approx(slope, abs=1e-6), 3)
+
+
+def test_two_runs_of_one_seed_do_not_hide_each_other() -> None:
+    row = {"variant": "MQA", "d_model": 8, "context": 4, "seed": 0}
+    row |= {"eval_step": [0, 5], "eval_loss": [5.0, 2.0]}
+    assert loss_curves([row]) == {("MQA", 8, 4): {0: {5 * 2048: 2.0}}}
+    with pytest.raises(ValueError, match=r"two runs of .* with seed 0: one would hide the other"):
+        gap_curves([row, row])
+
+
+@given(slower=st.floats(1.05, 3.0), power=st.floats(0.1, 1.0))
+def test_a_run_that_is_slower_takes_as_many_times_the_tokens(slower: float, power: float) -> None:
+    tokens = [2**k for k in range(20, 30)]
+    plain = {t: t**-power for t in tokens}
+    own = {t: (t / slower) ** -power for t in tokens}
+    ratios = token_ratios(plain, own)
+    assert {t for t in tokens if t * slower < 0.999 * tokens[-1]} <= set(ratios)
+    for ratio in ratios.values():
+        assert ratio == pytest.approx(slower, rel=0.07)  # the curve bends between two evaluations
+
+
+def test_losses_that_are_not_reached_are_left_out() -> None:
+    assert token_ratios({10: 3.0, 20: 2.0, 40: 1.0}, {10: 4.0, 20: 3.0, 40: 2.0}) == {
+        10: pytest.approx(2.0),
+        20: pytest.approx(2.0),
+    }
+    # A loss that was reached, lost, and reached again counts from the first time.
+    assert token_ratios({20: 2.0}, {10: 3.0, 20: 2.0, 40: 3.0, 80: 1.0}) == {20: 1.0}
 
 
 def test_padding(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -67,6 +68,11 @@ def number(value: Any, shown: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise CheckFailed(
             f"Your function returns {type(value).__name__} for {shown}; a number is expected."
+        )
+    if not math.isfinite(value):
+        raise CheckFailed(
+            f"Your function returns {float(value)} for {shown}; a finite number is expected. Look "
+            "for a division by zero, or a logarithm of it."
         )
     return float(value)
 
