@@ -411,7 +411,8 @@ def sweep(
     results: Path,
     as_json: bool,
 ) -> None:
-    """Run the experiments NAME... over the cores of this machine; "all" runs every one.
+    """Run the experiments NAME... over the cores of this machine; "all" runs every one that is made
+    for the device.
 
     Stop whenever you like, with Ctrl-C or harder, and start again: finished runs are kept and never
     repeated.
@@ -419,13 +420,22 @@ def sweep(
     os.environ["OMP_NUM_THREADS"] = "1"  # before PyTorch is imported: one thread a process
     from qkvlib.experiments import EXPERIMENTS, get_experiment
 
-    chosen = [get_experiment(n) for n in (EXPERIMENTS if names == ("all",) else names)]
+    if names == ("all",):
+        chosen = [each for each in EXPERIMENTS.values() if each.device in ("cpu", device)]
+    else:
+        chosen = [get_experiment(name) for name in names]
     processes = processes or os.cpu_count() or 1
     rows = []
     for experiment in chosen:
         jobs = experiment.jobs(patterns)
         if not as_json:
             click.echo(f"{experiment.name}: {len(jobs)} runs, {processes} side by side", err=True)
+            if experiment.device not in ("cpu", device):
+                click.echo(
+                    f"{experiment.name} is made for a GPU (--device {experiment.device}); on this "
+                    "device it may take days",
+                    err=True,
+                )
         experiment.run(runs, processes=processes, patterns=patterns, device=device)
         path = experiment.collect(runs, results)
         rows.append({"experiment": experiment.name, "runs": len(jobs), "file": str(path)})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from qkvlib import get_config
+from qkvlib import experiments, get_config
 from qkvlib.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from qkvlib.cli import main
 from qkvlib.records import RunRecord
@@ -210,6 +210,27 @@ def test_sweep_and_table(tmp_path: Path) -> None:
     before = (runs / "synthetic" / "records.jsonl").read_bytes()
     assert "synthetic.json" in qkv("sweep", "synthetic", *only, *where).stdout
     assert (runs / "synthetic" / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("device", "wide"), [("cpu", False), ("cuda", True)])
+def test_all_leaves_out_what_is_made_for_another_device(
+    device: str, wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        experiments.Experiment,
+        "run",
+        lambda self, runs, *, device, **_: ran.append((self.name, device)),
+    )
+    monkeypatch.setattr(experiments.Experiment, "collect", lambda self, *_: Path(self.name))
+    result = qkv("sweep", "all", "--device", device)
+    assert result.exit_code == 0, result.output
+    assert {where for _, where in ran} == {device}
+    names = [name for name, _ in ran]
+    assert ("gap" in names, "gap_wide" in names) == (True, wide)
+    assert "is made for a GPU" not in result.stderr
+    alone = qkv("sweep", "gap_wide", "--device", device)
+    assert ("gap_wide is made for a GPU" in alone.stderr) is not wide
 
 
 def test_tables_for_people() -> None:
