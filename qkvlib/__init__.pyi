@@ -238,6 +238,7 @@ from .tables import (
     NO_PLACES as NO_PLACES,
     PLUS_TOLD as PLUS_TOLD,
     TABLES as TABLES,
+    TOKENS_METRIC as TOKENS_METRIC,
     ResultRow as ResultRow,
     ResultTable as ResultTable,
     gap_curves as gap_curves,

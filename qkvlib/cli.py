@@ -457,8 +457,8 @@ def sweep(
 def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> None:
     """Print a table of results beside the paper's.
 
-    Tables: four_tyings, head_sharing, language, padding, gap, synthetic, recall, vision,
-    image_positions, odd_one_out.
+    Tables: four_tyings, head_sharing, language, padding, gap, gap_wide, synthetic, recall,
+    vision, image_positions, odd_one_out.
     """
     from qkvlib.tables import result_table
 

@@ -337,6 +337,9 @@ GAP_METRIC: Final = "loss above QKV, %"
 GAP_TREND: Final = "change of that gap with each doubling, points"
 """Name of its trend there."""
 
+TOKENS_METRIC: Final = "times QKV's tokens for the same loss"
+"""Name of the other way to tell a gap, in tables ``gap`` and ``gap_wide``."""
+
 _FROM_TOKENS: Final = 1_000_000  # a trend is fitted from here on, when the first steps are over
 
 
@@ -441,21 +444,44 @@ def slope_per_doubling(points: Mapping[float, float]) -> float:
 def _gap(results: Path | None) -> ResultTable:
     found = load_rows(_result(results, "gap"))
     curves = gap_curves(found.rows)
-    rows: list[ResultRow] = []
     last = min(max(curve) for by_seed in curves.values() for curve in by_seed.values())
-    for (variant, d_model, context), by_seed in curves.items():
-        if len(by_seed) < MIN_RUNS:
-            continue
-        main = (d_model, context) == GAP_MAIN
-        shared = sorted(set.intersection(*(set(curve) for curve in by_seed.values())))
-        for tokens in _doublings(shared) if main else [last]:
-            gaps = mean_interval([curve[tokens] for curve in by_seed.values()])
-            rows.append(_row(variant, gap_task(d_model, context, tokens), GAP_METRIC, gaps))
+    rows = _gap_rows(found.rows, last)
     for variant in GAP_VARIANTS[1:]:
         for axis, per_seed in _trends(curves, variant, last).items():
             if len(per_seed) >= MIN_RUNS:
                 rows.append(_row(variant, axis, GAP_TREND, mean_interval(per_seed)))
     return ResultTable("gap", found.about, tuple(rows))
+
+
+def _gap_wide(results: Path | None) -> ResultTable:
+    found = load_rows(_result(results, "gap_wide"))
+    rows: list[ResultRow] = []
+    for rate in sorted({row["lr"] for row in found.rows}, reverse=True):
+        same = [row for row in found.rows if row["lr"] == rate]
+        last = min(row["eval_step"][-1] for row in same) * TOKENS_PER_STEP
+        rows += _gap_rows(same, last, also=f", learning rate {rate:g}")
+    return ResultTable("gap_wide", found.about, tuple(rows))
+
+
+def _gap_rows(found: Sequence[Mapping[str, Any]], last: int, *, also: str = "") -> list[ResultRow]:
+    """The gap of every shape after its last tokens; of the longest also after half as many, …"""
+    losses, rows = loss_curves(found), []
+    for (variant, d_model, context), by_seed in gap_curves(found).items():
+        if len(by_seed) < MIN_RUNS:
+            continue
+        shared = sorted(set.intersection(*(set(curve) for curve in by_seed.values())))
+        plain, own = losses["QKV", d_model, context], losses[variant, d_model, context]
+        ratios = [token_ratios(plain[seed], own[seed]) for seed in by_seed]
+        main = (d_model, context) == GAP_MAIN
+        kept = _doublings(shared) if main else _doublings([t for t in shared if t <= last])[-2:]
+        for tokens in kept:
+            task = gap_task(d_model, context, tokens) + also
+            gaps = mean_interval([curve[tokens] for curve in by_seed.values()])
+            rows.append(_row(variant, task, GAP_METRIC, gaps))
+            if all(tokens in each for each in ratios):
+                times = mean_interval([each[tokens] for each in ratios])
+                rows.append(_row(variant, task, TOKENS_METRIC, times))
+    return rows
 
 
 def _doublings(tokens: Sequence[int]) -> list[int]:
@@ -850,6 +876,7 @@ TABLES: Final[Mapping[str, Callable[[Path | None], ResultTable]]] = MappingProxy
         "language": _language,
         "padding": _padding,
         "gap": _gap,
+        "gap_wide": _gap_wide,
         "recall": _recall,
         "vision": _vision,
         "image_positions": _image_positions,
@@ -897,6 +924,7 @@ __all__: Sequence[str] = [
     "PAPER_TASKS",
     "PLUS_TOLD",
     "TABLES",
+    "TOKENS_METRIC",
     "ResultRow",
     "ResultTable",
     "gap_curves",

@@ -67,6 +67,10 @@ def by_hand(ours: Any, plain: Any) -> float:
     return float(stats.t.ppf(0.975, len(d) - 1)) * deviation / math.sqrt(len(d))
 
 
+def by_list(d: list[float]) -> float:
+    return float(stats.t.ppf(0.975, len(d) - 1) * stats.sem(d))
+
+
 def by_interval(ours: Any, plain: Any) -> float:
     d = differences(ours, plain)
     low, high = stats.t.interval(0.95, len(d) - 1, loc=np.mean(d), scale=stats.sem(d))
@@ -121,6 +125,10 @@ def by_order(ours: Any, plain: Any) -> float:
         (lambda a, b: 2 * by_hand(a, b), "The half of it"),
         (lambda a, b: 1.0, "it should be"),
         (lambda a, b: by_hand(a, b) if 7 not in a else 1.0, "a seed that only one side has"),
+        (
+            lambda a, b: by_list([a[seed] - b[seed] for seed in b]),
+            r"stopped for a seed that only the other side has.*KeyError: 8",
+        ),
     ],
 )
 def test_wrong_pairs_are_named(answer: Callable[..., Any], words: str) -> None:

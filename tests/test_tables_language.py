@@ -17,6 +17,7 @@ from qkvlib import (
     GAP_SHAPES,
     GAP_TREND,
     GAP_VARIANTS,
+    TOKENS_METRIC,
     gap_curves,
     gap_task,
     language_losses,
@@ -138,6 +139,27 @@ def test_gap(tmp_path: Path) -> None:
     for axis, slope in {"tokens": -0.5, "width": 1.0, "context": 0.0}.items():
         row = table.find("Q-K=V", axis, GAP_TREND)
         assert (row.mean, row.n) == (pytest.approx(slope, abs=1e-6), 3)
+
+
+def test_gap_wide_keeps_the_rates_apart(tmp_path: Path) -> None:
+    """Twice the tokens for the same loss, at one of the rates; at the other none are needed."""
+    steps = [0, 250, 500, 1000, 2000]
+    rows = [
+        {"variant": v, "seed": s, "d_model": 256, "context": 128, "lr": lr, "eval_step": steps,
+         "eval_loss": [5.0] + [4.0 - math.log2(i / (250 * slower)) for i in steps[1:]]}
+        for v, slow in (("QKV", 1), ("Q-K=V", 2))
+        for lr, slower in ((1e-3, slow), (3e-4, 1))
+        for s in range(3)
+    ]  # fmt: skip
+    save_rows(rows, tmp_path / "gap_wide.json", about="Made up.", recipe={})
+    table = result_table("gap_wide", tmp_path)
+    for tokens, rate, gap, times in (
+        (1000, "0.001", 50.0, 2.0), (2000, "0.001", 100.0, None), (1000, "0.0003", 0.0, 1.0),
+    ):  # fmt: skip
+        task = f"{gap_task(256, 128, tokens * 2048)}, learning rate {rate}"
+        assert table.find("Q-K=V", task, GAP_METRIC).mean == pytest.approx(gap)
+        found = [r.mean for r in table.rows if (r.task, r.metric) == (task, TOKENS_METRIC)]
+        assert found == ([] if times is None else [pytest.approx(times)])
 
 
 def test_two_runs_of_one_seed_do_not_hide_each_other() -> None:

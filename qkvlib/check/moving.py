@@ -180,6 +180,10 @@ def pairs(fn: Pairs) -> None:
             {0: 1.0, 1: 1.5, 2: 1.25, 7: 9.0},
             {0: 0.5, 1: 1.25, 2: 0.75},
         ),
+        "a seed that only the other side has": (
+            {0: 2.0, 1: 2.5, 2: 2.25},
+            {0: 1.5, 1: 2.25, 2: 1.5, 8: 3.0},
+        ),
     }
     given = [number(call(fn, shown, *map(dict, case)), shown) for shown, case in cases.items()]
     wanted = [_paired(*case) for case in cases.values()]
