@@ -58,16 +58,17 @@ def write(page: Any, n: int) -> None:
     page.get_by_role("button", name="Start the models").click()
     page.locator(".status").wait_for(state="hidden", timeout=120_000)
     page.get_by_role("button", name="Back to the prompt").click()
-    for _ in range(n):
-        before = page.locator(".tokens span.mine").count()
+    written = page.locator(".tokens span.mine")
+    written.first.wait_for(state="detached")  # what was stored has left
+    for i in range(n):
         page.get_by_role("button", name="One token").click()
-        page.locator(".tokens span.mine").nth(before).wait_for()
+        written.nth(i).wait_for()
 
 
 def writing(page: Any) -> None:
     """One model, and where one of its tokens looks."""
     write(page, 40)
-    page.get_by_role("radio", name="Layer 2, head 1").check(force=True)
+    page.get_by_role("radio", name="Layer 2, head 2").check(force=True)
 
 
 def comparing(page: Any) -> None:
@@ -85,6 +86,14 @@ def lists(page: Any) -> None:
     page.locator(".lean").nth(1).wait_for()
 
 
+def wait_until_still(page: Any, element: Any) -> None:
+    """Wait until an element stands where it stood half a second before."""
+    before = None
+    while (box := element.bounding_box()) != before:
+        before = box
+        page.wait_for_timeout(500)
+
+
 @dataclass(frozen=True)
 class Picture:
     """One picture: its name, what is done before, how wide and in which theme it is."""
@@ -92,6 +101,7 @@ class Picture:
     name: str
     prepare: Callable[[Any], None]
     width: int = 1440
+    height: int = 1700  # room for all of it, so that nothing is scrolled and nothing covered
     theme: str = "light"
 
 
@@ -99,7 +109,6 @@ PICTURES: Final = (
     Picture("lab-writing", writing),
     Picture("lab-comparing", comparing, theme="dark"),
     Picture("lab-lists", lists),
-    Picture("lab-phone", writing, width=390),
 )
 
 
@@ -116,14 +125,14 @@ def main() -> None:
         )
         for picture in PICTURES:
             page = browser.new_page(
-                viewport={"width": picture.width, "height": 900}, reduced_motion="reduce"
+                viewport={"width": picture.width, "height": picture.height}, reduced_motion="reduce"
             )
             page.goto(f"{address}book/lab.html")
             page.evaluate("t => { document.documentElement.dataset.theme = t }", picture.theme)
             page.locator(".tokens span").first.wait_for()
             picture.prepare(page)
-            page.wait_for_timeout(500)
             sheet = page.locator(".sheet.lab")
+            wait_until_still(page, sheet)
             sheet.screenshot(path=OUT / f"{picture.name}.png")
             page.close()
         browser.close()
