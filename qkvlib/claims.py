@@ -6,6 +6,7 @@ intervals, so remade runs that say something else change the page.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from qkvlib.accounting import bytes_per_token, format_bytes, saved
 from qkvlib.benchmark import SpeedTable
 from qkvlib.cache import KVCache
 from qkvlib.config import get_config
+from qkvlib.experiments import GAP_RATES, GAP_STEPS, GAP_WIDE_SHAPES, TOKENS_PER_STEP
 from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
 from qkvlib.passes import pass_cost
 from qkvlib.records import RunRecord, aggregate, load_records
@@ -29,8 +31,10 @@ from qkvlib.tables import (
     EQUAL_PARAMETERS,
     NO_PLACES,
     PLUS_TOLD,
+    TOKENS_METRIC,
     ResultRow,
     ResultTable,
+    gap_task,
     language_losses,
     place_task,
     result_table,
@@ -158,10 +162,28 @@ def _small_price() -> _Result:
         assert row.paper is not None
         as_small.append(row.low <= row.paper)
         lines.append(f"{name}, loss above QKV: {_beside(row, ' %')}")
+    wider = result_table("gap_wide")
+    last = GAP_STEPS * TOKENS_PER_STEP
+    for (d_model, context), lr in itertools.product(GAP_WIDE_SHAPES, GAP_RATES):
+        row = wider.find("Q-K=V", gap_task(d_model, context, last, lr), COST)
+        assert row.low is not None
+        assert row.paper is not None
+        as_small.append(row.low <= row.paper)
+        lines.append(f"{row.task}, loss above QKV: {_beside(row, ' %')}")
+    times = [
+        row.mean
+        for row in wider.rows
+        if (row.variant, row.metric) == ("Q-K=V", TOKENS_METRIC) and row.mean is not None
+    ]
+    lines.append(
+        f"in these wider models Q-K=V takes {min(times):.2f} to {max(times):.2f} times as many "
+        "tokens for the same loss; how far a model has come moves the percentage (lesson 13)"
+    )
     return _Result(
         "Small GPTs on two texts, and on one of them with the parameters that the tie saves given "
-        "back as a wider MLP. Compared by loss: its relative change can be compared between "
-        "tokenizers, that of perplexity cannot. 3.1 % of perplexity is the paper's figure below.",
+        "back as a wider MLP; and wider ones with two learning rates. Compared by loss: its "
+        "relative change can be compared between tokenizers, that of perplexity cannot. 3.1 % of "
+        "perplexity is the paper's figure below.",
         tuple(lines),
         "holds" if all(as_small) else "holds in part" if any(as_small) else "does not hold",
     )

@@ -290,6 +290,9 @@ GAP_SHAPES: Final = (GAP_MAIN, (32, 128), (128, 128), (64, 64), (64, 256))
 TOKENS_PER_STEP: Final = 2048
 """Of the runs that show how the gap moves, whatever their context."""
 
+GAP_STEPS: Final = 2000
+"""Of all of these runs but those of the main shape, which go on for longer."""
+
 _GAP_EVAL_BYTES: Final = 65_536
 
 
@@ -308,7 +311,7 @@ def _gap_jobs(
     for seed, (d_model, context) in itertools.product(range(3), shapes):
         for variant in GAP_VARIANTS:
             training = TrainConfig(
-                steps=longer.get((d_model, context), 2000),
+                steps=longer.get((d_model, context), GAP_STEPS),
                 batch_size=TOKENS_PER_STEP // context,
                 lr=lr,
                 min_lr=lr,

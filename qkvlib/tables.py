@@ -343,15 +343,17 @@ TOKENS_METRIC: Final = "times QKV's tokens for the same loss"
 _FROM_TOKENS: Final = 1_000_000  # a trend is fitted from here on, when the first steps are over
 
 
-def gap_task(d_model: int, context: int, tokens: float) -> str:
-    """Name a row of table ``gap``: width, context, and how long it was trained.
+def gap_task(d_model: int, context: int, tokens: float, lr: float | None = None) -> str:
+    """Name a row of table ``gap`` or ``gap_wide``: width, context, and how long it was trained.
 
     Args:
         d_model: Width.
         context: Tokens of context.
         tokens: Tokens trained on.
+        lr: The learning rate, in ``gap_wide``.
     """
-    return f"d_model {d_model}, context {context}, {tokens / 1e6:.1f}M tokens"
+    rate = "" if lr is None else f", learning rate {lr:g}"
+    return f"d_model {d_model}, context {context}, {tokens / 1e6:.1f}M tokens{rate}"
 
 
 _Curves = dict[tuple[str, int, int], dict[int, dict[int, float]]]
@@ -459,13 +461,15 @@ def _gap_wide(results: Path | None) -> ResultTable:
     for rate in sorted({row["lr"] for row in found.rows}, reverse=True):
         same = [row for row in found.rows if row["lr"] == rate]
         last = min(row["eval_step"][-1] for row in same) * TOKENS_PER_STEP
-        rows += _gap_rows(same, last, also=f", learning rate {rate:g}")
+        rows += _gap_rows(same, last, rate)
     return ResultTable("gap_wide", found.about, tuple(rows))
 
 
-def _gap_rows(found: Sequence[Mapping[str, Any]], last: int, *, also: str = "") -> list[ResultRow]:
+def _gap_rows(
+    found: Sequence[Mapping[str, Any]], last: int, lr: float | None = None
+) -> list[ResultRow]:
     """The gap of every shape after its last tokens; of the longest also after half as many, …"""
-    losses, rows = loss_curves(found), []
+    losses, figures, rows = loss_curves(found), paper_figures(), []
     for (variant, d_model, context), by_seed in gap_curves(found).items():
         if len(by_seed) < MIN_RUNS:
             continue
@@ -475,9 +479,10 @@ def _gap_rows(found: Sequence[Mapping[str, Any]], last: int, *, also: str = "") 
         main = (d_model, context) == GAP_MAIN
         kept = _doublings(shared) if main else _doublings([t for t in shared if t <= last])[-2:]
         for tokens in kept:
-            task = gap_task(d_model, context, tokens) + also
+            task = gap_task(d_model, context, tokens, lr)
             gaps = mean_interval([curve[tokens] for curve in by_seed.values()])
-            rows.append(_row(variant, task, GAP_METRIC, gaps))
+            paper = relative_loss(variant, figures)
+            rows.append(_row(variant, task, GAP_METRIC, gaps, paper))
             if all(tokens in each for each in ratios):
                 times = mean_interval([each[tokens] for each in ratios])
                 rows.append(_row(variant, task, TOKENS_METRIC, times))

@@ -154,9 +154,9 @@ def test_gap_wide_keeps_the_rates_apart(tmp_path: Path) -> None:
     save_rows(rows, tmp_path / "gap_wide.json", about="Made up.", recipe={})
     table = result_table("gap_wide", tmp_path)
     for tokens, rate, gap, times in (
-        (1000, "0.001", 50.0, 2.0), (2000, "0.001", 100.0, None), (1000, "0.0003", 0.0, 1.0),
+        (1000, 1e-3, 50.0, 2.0), (2000, 1e-3, 100.0, None), (1000, 3e-4, 0.0, 1.0),
     ):  # fmt: skip
-        task = f"{gap_task(256, 128, tokens * 2048)}, learning rate {rate}"
+        task = gap_task(256, 128, tokens * 2048, rate)
         assert table.find("Q-K=V", task, GAP_METRIC).mean == pytest.approx(gap)
         found = [r.mean for r in table.rows if (r.task, r.metric) == (task, TOKENS_METRIC)]
         assert found == ([] if times is None else [pytest.approx(times)])
