@@ -71,13 +71,22 @@ def test_twin_is_in_step(path: Path) -> None:
     assert lessons.out_of_step(path) is None
 
 
-def test_jupytext_agrees_that_the_twin_is_in_step(path: Path, tmp_path: Path) -> None:
-    for suffix in (".md", ".ipynb"):
-        shutil.copy(path.with_suffix(suffix), tmp_path)
-    command = [sys.executable, "-m", "jupytext", "--to", "ipynb", "--update", path.name]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def updated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of all lessons, after jupytext's command has seen to the twins."""
+    folder = tmp_path_factory.mktemp("updated")
+    for each in SOURCES:
+        for suffix in (".md", ".ipynb"):
+            shutil.copy(each.with_suffix(suffix), folder)
+    command = [sys.executable, "-m", "jupytext", "--to", "ipynb", "--update"]
+    command += [each.name for each in SOURCES]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_jupytext_agrees_that_the_twin_is_in_step(path: Path, updated: Path) -> None:
     twin = path.with_suffix(".ipynb")
-    assert (tmp_path / twin.name).read_text() == twin.read_text()
+    assert (updated / twin.name).read_text() == twin.read_text()
 
 
 def test_a_changed_source_is_noticed_and_keeps_other_outputs(path: Path, tmp_path: Path) -> None:
