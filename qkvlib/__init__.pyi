@@ -112,6 +112,13 @@ from .flow import (
     AsymmetryParts as AsymmetryParts,
     split_asymmetry as split_asymmetry,
 )
+from .gap import (
+    gap_curves as gap_curves,
+    gap_task as gap_task,
+    loss_curves as loss_curves,
+    slope_per_doubling as slope_per_doubling,
+    token_ratios as token_ratios,
+)
 from .generation import (
     GenerateError as GenerateError,
     Generation as Generation,
@@ -241,15 +248,10 @@ from .tables import (
     TOKENS_METRIC as TOKENS_METRIC,
     ResultRow as ResultRow,
     ResultTable as ResultTable,
-    gap_curves as gap_curves,
-    gap_task as gap_task,
     language_losses as language_losses,
-    loss_curves as loss_curves,
     place_task as place_task,
     result_table as result_table,
-    slope_per_doubling as slope_per_doubling,
     synthetic_accuracy as synthetic_accuracy,
-    token_ratios as token_ratios,
 )
 from .task_maps import (
     TaskMap as TaskMap,

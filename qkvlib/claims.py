@@ -20,6 +20,7 @@ from qkvlib.benchmark import SpeedTable
 from qkvlib.cache import KVCache
 from qkvlib.config import get_config
 from qkvlib.experiments import GAP_RATES, GAP_STEPS, GAP_WIDE_SHAPES, TOKENS_PER_STEP
+from qkvlib.gap import gap_task
 from qkvlib.paper import PaperClaim, data_file, paper_claims, paper_statements
 from qkvlib.passes import pass_cost
 from qkvlib.records import RunRecord, aggregate, load_records
@@ -34,7 +35,6 @@ from qkvlib.tables import (
     TOKENS_METRIC,
     ResultRow,
     ResultTable,
-    gap_task,
     language_losses,
     place_task,
     result_table,
