@@ -274,7 +274,8 @@
 
   function start() {
     document.querySelectorAll(".qkv-widget[data-widget]").forEach((mount) => mountWidget(mount));
-    customElements.define("attention-lab", AttentionLab);
+    // A page into which the script was put twice has the element already.
+    if (!customElements.get("attention-lab")) customElements.define("attention-lab", AttentionLab);
     document.querySelectorAll(".qkv-plotly").forEach(drawFigure);
   }
 

@@ -231,7 +231,7 @@ def test_a_key_press_stays_in_the_meter(meters: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("bundle", "reason"),
     [
-        ("window.QKV_WIDGETS = {};", "no widget called cache_meter"),
+        ("window.QKV_WIDGETS = {};", "widgets/cache_meter.js is not there"),
         ('window.QKV_WIDGETS = {"cache_meter": "export default {"};', "could not start"),
         (
             'window.QKV_WIDGETS = {"cache_meter": '
