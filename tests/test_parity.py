@@ -18,6 +18,7 @@ from qkvlib import (
     get_config,
     sinusoid,
 )
+from qkvlib.attention import attend_folded
 
 from strategies import configs
 
@@ -145,6 +146,21 @@ def test_gqa_equals_torch_s_enable_gqa(n_kv_heads: int, dtype: torch.dtype) -> N
     close(attention(x, return_attention=True)[0], expected)
     steps = [attention(x[:, t : t + 1], cache.layers[0])[0] for t in range(9)]
     close(torch.cat(steps, dim=1), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("batch", "n_heads", "n_kv_heads"), [(1, 4, 1), (1, 3, 1), (2, 4, 1), (1, 4, 2)]
+)
+def test_folding_equals_repeating(
+    batch: int, n_heads: int, n_kv_heads: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one KV head, its queries are shared out where there are threads to share them out to."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    q = torch.randn(batch, n_heads, 1, 8)
+    k, v = (torch.randn(batch, n_kv_heads, 7, 8) for _ in range(2))
+    repeated = (each.repeat_interleave(n_heads // n_kv_heads, dim=1) for each in (k, v))
+    close(attend_folded(q, k, v), F.scaled_dot_product_attention(q, *repeated))
 
 
 @torch.no_grad()
