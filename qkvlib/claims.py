@@ -152,23 +152,28 @@ def _half_cache() -> _Result:
     )
 
 
+def _no_more_than_the_paper(row: ResultRow) -> list[bool]:
+    """Whether a cost may be as small as the paper's; nothing where the row cannot tell."""
+    assert row.low is not None
+    assert row.high is not None
+    assert row.paper is not None
+    too_wide = row.high - row.low >= 2 * row.paper
+    return [] if too_wide else [row.low <= row.paper]
+
+
 def _small_price() -> _Result:
     language = result_table("language")
     settings = TEXTS | {EQUAL_PARAMETERS: "standard library, equal parameters"}
     lines, as_small = [], []
     for task, name in settings.items():
         row = language.find("Q-K=V", task, COST)
-        assert row.low is not None
-        assert row.paper is not None
-        as_small.append(row.low <= row.paper)
+        as_small += _no_more_than_the_paper(row)
         lines.append(f"{name}, loss above QKV: {_beside(row, ' %')}")
     wider = result_table("gap_wide")
     last = GAP_STEPS * TOKENS_PER_STEP
     for (d_model, context), lr in itertools.product(GAP_WIDE_SHAPES, GAP_RATES):
         row = wider.find("Q-K=V", gap_task(d_model, context, last, lr), COST)
-        assert row.low is not None
-        assert row.paper is not None
-        as_small.append(row.low <= row.paper)
+        as_small += _no_more_than_the_paper(row)
         lines.append(f"{row.task}, loss above QKV: {_beside(row, ' %')}")
     times = [
         row.mean
@@ -183,7 +188,8 @@ def _small_price() -> _Result:
         "Small GPTs on two texts, and on one of them with the parameters that the tie saves given "
         "back as a wider MLP; and wider ones with two learning rates. Compared by loss: its "
         "relative change can be compared between tokenizers, that of perplexity cannot. 3.1 % of "
-        "perplexity is the paper's figure below.",
+        "perplexity is the paper's figure below. An interval so wide that it could not tell this "
+        "figure from nothing is printed, and does not count.",
         tuple(lines),
         "holds" if all(as_small) else "holds in part" if any(as_small) else "does not hold",
     )

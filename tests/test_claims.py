@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from qkvlib import claims
-from qkvlib.claims import Finding, findings
+from qkvlib.claims import COST, Finding, findings
 from qkvlib.paper import paper_claims, paper_statements
+from qkvlib.tables import result_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,6 +43,19 @@ def test_intervals_stand_beside_the_paper_s_figure(found: list[Finding]) -> None
     (price,) = [f for f in found if f.claim.id == "small-price"]
     sentence = price.measured[0]
     assert re.search(r"\+\d\.\d+ % \(\+\d.*to \+\d.*, 5 seeds\); the paper \+1\.89 %", sentence)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "counts"),
+    [(1.3, 3.9, [True]), (2.0, 4.0, [False]), (-3.7, 9.1, []), (1.0, 4.8, [])],
+    ids=["as small", "dearer", "cannot tell it from nothing", "as wide as twice the figure"],
+)
+def test_an_interval_that_tells_nothing_does_not_count(
+    low: float, high: float, counts: list[bool]
+) -> None:
+    row = result_table("language").find("Q-K=V", "text", COST)
+    row = dataclasses.replace(row, low=low, high=high, paper=1.9)
+    assert claims._no_more_than_the_paper(row) == counts
 
 
 def test_the_page_is_in_step() -> None:
