@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 import torch
 
-from qkvlib import LabEngine, asymmetry, cache_bytes, config_from_dict, data_file, read_manifest
+from qkvlib import (
+    BPETokenizer,
+    LabEngine,
+    asymmetry,
+    cache_bytes,
+    config_from_dict,
+    data_file,
+    face_of,
+    generate,
+    load_weights,
+    read_manifest,
+)
 
 from site_visit import Visit
 from widget_pages import fits, in_both_themes, put, trait
@@ -144,21 +155,16 @@ def test_from_a_file_it_says_why_nothing_runs(site: Path, visit: Visit) -> None:
     assert visit.errors == []
 
 
-def by_torch(engine: LabEngine, name: str, n: int) -> list[str]:
+def by_torch(entry: dict[str, Any], n: int) -> list[str]:
     """Faces of the prompt and what a model adds, ``n`` tokens in all."""
-    encoded = engine.answer({"id": 0, "task": "encode", "name": name, "text": PROMPT})[0]["result"]
-    tokens, faces = ([each[part] for each in encoded] for part in ("token", "face"))
-    while len(tokens) < n:
-        message = {"task": "read", "name": name, "tokens": tokens, "known": len(tokens)}
-        following = engine.answer(message)[0]["result"]["next"]
-        tokens.append(following["token"])
-        faces.append(following["face"])
-    return faces
+    model = load_weights(data_file(f"lab/{entry['weights']['file']}"))
+    tokenizer = BPETokenizer.load(data_file(f"lab/{MANIFEST['tokenizer']['file']}"))
+    prompt = tokenizer.encode(PROMPT.encode())
+    made = generate(model, prompt, n - len(prompt), temperature=0)
+    return [face_of(tokenizer.token_bytes[token]) for token in (*prompt.tolist(), *made)]
 
 
-def test_a_hundred_tokens_of_each_model_are_those_of_pytorch(
-    lab: Callable[..., Any], torch_side: LabEngine
-) -> None:
+def test_a_hundred_tokens_of_each_model_are_those_of_pytorch(lab: Callable[..., Any]) -> None:
     page = lab()
     for entry in GPTS:
         rewind(page)
@@ -168,7 +174,7 @@ def test_a_hundred_tokens_of_each_model_are_those_of_pytorch(
         page.get_by_role("button", name="Pause").click()
         settled(page)
         shown = words(page)
-        assert shown == by_torch(torch_side, entry["name"], len(shown)), entry["name"]
+        assert shown == by_torch(entry, len(shown)), entry["name"]
         config = config_from_dict(entry["config"])
         assert held(page) == (cache_bytes(config, len(shown), dtype=torch.float32), len(shown))
 
