@@ -1,4 +1,4 @@
-"""Take the pictures of the Attention Lab that README and teaching guide show, from the built book.
+"""Take the pictures of the Attention Lab that README and book show, from the built book.
 
     make book
     python scripts/lab_images.py        # needs Chromium, and playwright from the extra "test"
@@ -12,7 +12,7 @@ import argparse
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,11 @@ ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file, or as much of it as the page stays for."""
+        with suppress(ConnectionError):
+            super().copyfile(source, outputfile)
 
 
 @contextmanager
@@ -86,6 +91,38 @@ def lists(page: Any) -> None:
     page.locator(".lean").nth(1).wait_for()
 
 
+def stored(page: Any) -> None:
+    """What everybody sees first: a run that was stored, and no model loaded."""
+
+
+def loading(page: Any) -> None:
+    """A slow network: the weights come after the runtime, and the last of them never."""
+    page.route("**/*.safetensors*", lambda route: None)
+    page.get_by_role("button", name="Start the models").click()
+    page.locator(".status").get_by_text("MB of").wait_for()
+
+
+def failed(page: Any) -> None:
+    """A file that does not come."""
+    page.route("**/*.safetensors*", lambda route: route.abort())
+    page.get_by_role("button", name="Start the models").click()
+    page.get_by_role("button", name="Try again").wait_for()
+
+
+def touring(page: Any) -> None:
+    """The tour, three of whose steps have been done."""
+    write(page, 5)
+    page.locator(".tokens span").nth(4).click()
+    page.get_by_role("radio", name="Q-K=V").check(force=True)
+    page.locator(".tour li.done").nth(2).wait_for()
+
+
+def as_table(page: Any) -> None:
+    """A map that can be read, or heard."""
+    page.locator("summary", has_text="The map as a table").click()
+    page.locator(".scroll tbody tr").first.wait_for()
+
+
 def wait_until_still(page: Any, element: Any) -> None:
     """Wait until an element stands where it stood half a second before."""
     before = None
@@ -96,25 +133,45 @@ def wait_until_still(page: Any, element: Any) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: its name, what is done before, how wide and in which theme it is."""
+    """One picture.
+
+    Attributes:
+        name: What its file is called.
+        prepare: What is done before it is taken.
+        width: Of the window, in pixels.
+        height: Of the window: room for all of it, so that nothing is scrolled and nothing covered.
+        theme: ``"light"`` or ``"dark"``.
+        keep: So many pixels are kept from the top; all unless told.
+    """
 
     name: str
     prepare: Callable[[Any], None]
     width: int = 1440
-    height: int = 1700  # room for all of it, so that nothing is scrolled and nothing covered
+    height: int = 1700
     theme: str = "light"
+    keep: int | None = None
 
 
 PICTURES: Final = (
     Picture("lab-writing", writing),
     Picture("lab-comparing", comparing, theme="dark"),
     Picture("lab-lists", lists),
+    Picture("lab-stored", stored, width=390, height=3200, keep=1492),
+    Picture("lab-loading", loading, width=900, height=2400, keep=740),
+    Picture("lab-failed", failed, width=900, height=2400, theme="dark", keep=740),
+    Picture("lab-tour", touring),
+    Picture("lab-table", as_table),
 )
 
 
 def main() -> None:
     """Take all pictures."""
-    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    names = [picture.name for picture in PICTURES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all unless told: {names}")
+    chosen = parser.parse_args().names or names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"no picture {', '.join(sorted(unknown))}: there are {', '.join(names)}")
     if not (BOOK / "book" / "lab.html").is_file():
         raise SystemExit("the book is not built: make book")
     OUT.mkdir(parents=True, exist_ok=True)
@@ -123,7 +180,7 @@ def main() -> None:
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
             args=ARGUMENTS,
         )
-        for picture in PICTURES:
+        for picture in (each for each in PICTURES if each.name in chosen):
             page = browser.new_page(
                 viewport={"width": picture.width, "height": picture.height}, reduced_motion="reduce"
             )
@@ -133,7 +190,11 @@ def main() -> None:
             picture.prepare(page)
             sheet = page.locator(".sheet.lab")
             wait_until_still(page, sheet)
-            sheet.screenshot(path=OUT / f"{picture.name}.png")
+            box = sheet.bounding_box()
+            assert box is not None
+            box["height"] = min(box["height"], picture.keep or box["height"])
+            page.screenshot(path=OUT / f"{picture.name}.png", clip=box)
+            page.unroute_all(behavior="ignoreErrors")
             page.close()
         browser.close()
 

@@ -126,7 +126,7 @@ thead th { position: sticky; top: 0; background: var(--bg); }
   .aside > .tour { grid-column: 1 / -1; }
 }
 @container (min-width: 700px) {
-  .maps.one { grid-template-columns: minmax(0, 340px) minmax(0, 1fr); }
+  .maps.one { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @container (min-width: 900px) {
   .brief { display: none; }

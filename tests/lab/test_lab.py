@@ -341,6 +341,16 @@ def test_the_list_is_true_of_the_files(lab: Path) -> None:
     assert {path.name for path in lab.iterdir()} - {"README.md"} == listed
 
 
+def test_the_page_states_the_losses_of_the_list() -> None:
+    models = read_manifest(COURSES / "manifest.json")["models"]
+    losses = {m["variant"]: m["loss"]["bits_per_byte"] for m in models if m["kind"] == "gpt"}
+    order = sorted(losses, key=lambda variant: losses[variant])
+    assert (order[0], order[-1]) == ("QKV", "Q=K=V")
+    page = (ROOT / "book" / "lab.md").read_text(encoding="utf-8")
+    said = [float(number) for number in re.findall(r"\b1\.\d\d\b", page)]
+    assert said == [round(losses[order[i]], 2) for i in (0, 1, -2, -1)]
+
+
 def test_one_recipe_for_all(lab: Path) -> None:
     manifest = read_manifest(lab / "manifest.json")
     assert manifest["trained"] is True
