@@ -69,6 +69,9 @@ class _Figures(Mapping[str, PaperFigure]):
             raise KeyError(str(unknown_name("figure of the paper", key, self._rows)))
         return self._rows[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows  # asking is no mistake, so no nearest id is looked for
+
     def __iter__(self) -> Any:
         return iter(self._rows)
 
