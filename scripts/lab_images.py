@@ -24,6 +24,9 @@ from playwright.sync_api import sync_playwright
 ROOT: Final = Path(__file__).resolve().parent.parent
 BOOK: Final = ROOT / "book" / "_build" / "html"
 OUT: Final = ROOT / "book" / "_static" / "images"
+HELD: Final[list[Any]] = []
+"""Requests that get no answer while a picture is taken."""
+
 ARGUMENTS: Final = ["--no-sandbox", "--disable-gpu", "--no-first-run"]
 
 
@@ -97,7 +100,7 @@ def stored(page: Any) -> None:
 
 def loading(page: Any) -> None:
     """A slow network: the weights come after the runtime, and the last of them never."""
-    page.route("**/*.safetensors*", lambda route: None)
+    page.route("**/*.safetensors*", lambda route: HELD.append(route))
     page.get_by_role("button", name="Start the models").click()
     page.locator(".status").get_by_text("MB of").wait_for()
 
@@ -194,7 +197,8 @@ def main() -> None:
             assert box is not None
             box["height"] = min(box["height"], picture.keep or box["height"])
             page.screenshot(path=OUT / f"{picture.name}.png", clip=box)
-            page.unroute_all(behavior="ignoreErrors")
+            while HELD:
+                HELD.pop().abort()
             page.close()
         browser.close()
 
