@@ -1,6 +1,7 @@
 """Small sets of images in the layouts of the large ones, and a server that has every fault."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import http.server
@@ -263,7 +264,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, server: FileServer) -> None:
             published.append(
                 dataclasses.replace(archive, urls=urls, md5=md5, size=len(archives[file]))
             )
-        resize_source(monkeypatch, name, *counts, archives=tuple(published))
+        resize_source(monkeypatch, name, *counts, published=functools.partial(tuple, published))
     publish_text(monkeypatch, server)
 
 

@@ -469,7 +469,7 @@ def test_an_archive_of_something_else(
     server.files["tiny-imagenet-200.zip"] = data
     (archive,) = get_image_source("tiny-imagenet").archives
     archive = dataclasses.replace(archive, md5=hashlib.md5(data).hexdigest(), size=len(data))
-    resize_source(monkeypatch, "tiny-imagenet", 4, 2, archives=(archive,))
+    resize_source(monkeypatch, "tiny-imagenet", 4, 2, published=lambda: (archive,))
     with pytest.raises(FetchError, match="there is no tiny-imagenet-200 in it"):
         fetch_images("tiny-imagenet", tmp_path)
 

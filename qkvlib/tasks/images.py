@@ -7,6 +7,7 @@ asks the network for anything; it leaves the files in the data folder, see
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import lzma
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,6 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
-from torchvision import datasets
 from tqdm import tqdm
 
 from qkvlib.fetch import Archive
@@ -94,7 +94,8 @@ class ImageSource:
         n_train: Training images.
         n_test: Held-out images.
         load: Reads it from the place where it lies, see :meth:`place`.
-        archives: What it is published in; nothing for a set that comes with the course.
+        published: Makes :attr:`archives`; asked for when it is needed, for torchvision, which knows
+            most of them, takes a second to import.
         copies: Folders below the data folder that are read in its stead, where they are there.
     """
 
@@ -103,8 +104,13 @@ class ImageSource:
     n_train: int
     n_test: int
     load: Callable[[Path], ImageSet]
-    archives: tuple[Archive, ...] = ()
+    published: Callable[[], tuple[Archive, ...]] = tuple
     copies: tuple[str, ...] = ()
+
+    @property
+    def archives(self) -> tuple[Archive, ...]:
+        """What it is published in; nothing for a set that comes with the course."""
+        return self.published()
 
     @property
     def embedded(self) -> bool:
@@ -197,6 +203,8 @@ def _not_found(source: ImageSource, folder: Path) -> ImagesNotFoundError:
 
 def _load_idx(name: str, place: Path) -> ImageSet:
     """Read MNIST or Fashion-MNIST as torchvision keeps it."""
+    from torchvision import datasets
+
     kind = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
     # torchvision's parser says what it expects by assertions and lookups.
     faults = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, OSError)
@@ -220,6 +228,8 @@ def _load_idx(name: str, place: Path) -> ImageSet:
 
 def _load_cifar(name: str, place: Path) -> ImageSet:
     """Read CIFAR as torchvision keeps it, or a copy with a folder for each class."""
+    from torchvision import datasets
+
     kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
     if place.name == name:
         return image_folder(place, name=name, image_size=32, resize=False)
@@ -472,7 +482,10 @@ _FASHION: Final = (
 _TINY_FOLDER: Final = "tiny-imagenet-200"
 
 
-def _idx_archives(kind: type[datasets.MNIST], sizes: Sequence[int]) -> tuple[Archive, ...]:
+def _idx_archives(name: str, sizes: Sequence[int]) -> tuple[Archive, ...]:
+    from torchvision import datasets
+
+    kind: type[datasets.MNIST] = getattr(datasets, name)
     return tuple(
         Archive(
             tuple(mirror + file for mirror in kind.mirrors),
@@ -484,16 +497,22 @@ def _idx_archives(kind: type[datasets.MNIST], sizes: Sequence[int]) -> tuple[Arc
     )
 
 
-def _cifar_archive(kind: type[datasets.CIFAR10], size: int) -> Archive:
-    return Archive((kind.url,), kind.tgz_md5, size, kind.base_folder)
+def _cifar_archives(name: str, size: int) -> tuple[Archive, ...]:
+    from torchvision import datasets
+
+    kind: type[datasets.CIFAR10] = getattr(datasets, name)
+    return (Archive((kind.url,), kind.tgz_md5, size, kind.base_folder),)
 
 
-_TINY_ARCHIVE: Final = Archive(
-    ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
-    "90528d7ca1a48142e341f4ef8d21d0de",
-    248_100_043,
-    _TINY_FOLDER,
-)
+def _tiny_archives() -> tuple[Archive, ...]:
+    return (
+        Archive(
+            ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+            "90528d7ca1a48142e341f4ef8d21d0de",
+            248_100_043,
+            _TINY_FOLDER,
+        ),
+    )
 
 
 IMAGE_SETS: Final[Mapping[str, ImageSource]] = MappingProxyType(
@@ -513,34 +532,36 @@ IMAGE_SETS: Final[Mapping[str, ImageSource]] = MappingProxyType(
             ImageSource(
                 "mnist", "handwritten digits, 28 x 28, grey", 60_000, 10_000,
                 lambda place: _load_idx("mnist", place),
-                _idx_archives(datasets.MNIST, (9_912_422, 28_881, 1_648_877, 4_542)),
+                functools.partial(_idx_archives, "MNIST", (9_912_422, 28_881, 1_648_877, 4_542)),
             ),
             ImageSource(
                 "fashion-mnist", "clothes, 28 x 28, grey", 60_000, 10_000,
                 lambda place: _load_idx("fashion-mnist", place),
-                _idx_archives(datasets.FashionMNIST, (26_421_880, 29_515, 4_422_102, 5_148)),
+                functools.partial(
+                    _idx_archives, "FashionMNIST", (26_421_880, 29_515, 4_422_102, 5_148)
+                ),
             ),
             ImageSource(
                 "cifar10", "10 kinds of things, 32 x 32, colour", 50_000, 10_000,
                 lambda place: _load_cifar("cifar10", place),
-                (_cifar_archive(datasets.CIFAR10, 170_498_071),), ("cifar10",),
+                functools.partial(_cifar_archives, "CIFAR10", 170_498_071), ("cifar10",),
             ),
             ImageSource(
                 "cifar100", "100 kinds of things, 32 x 32, colour", 50_000, 10_000,
                 lambda place: _load_cifar("cifar100", place),
-                (_cifar_archive(datasets.CIFAR100, 169_001_437),), ("cifar100",),
+                functools.partial(_cifar_archives, "CIFAR100", 169_001_437), ("cifar100",),
             ),
             ImageSource(
                 "tiny-imagenet", "200 kinds of things, 64 x 64, colour", 100_000, 10_000,
                 lambda place: load_tiny_imagenet(place, name="tiny-imagenet"),
-                (_TINY_ARCHIVE,),
+                _tiny_archives,
             ),
             ImageSource(
                 "tiny-imagenet-20", "20 of TinyImageNet's 200 classes", 10_000, 1_000,
                 lambda place: load_tiny_imagenet(
                     place, name="tiny-imagenet-20", wnids=TINY_IMAGENET_20
                 ),
-                (_TINY_ARCHIVE,), ("tiny-imagenet-20",),
+                _tiny_archives, ("tiny-imagenet-20",),
             ),
         )
     }
