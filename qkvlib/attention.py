@@ -107,9 +107,9 @@ def _causal_mask(t: int, s: int, device: torch.device) -> Tensor:
 
 
 _GROUPED_ON_GPU: Final = (torch.float16, torch.bfloat16)
-"""Number formats that the GPU's kernel for grouped heads takes. It shares the keys of one query out
-over the whole GPU, which it does not do for folded queries: on an H200 those took six times as long
-for MQA at 16,384 tokens."""
+"""Number formats that the GPU's kernel for grouped heads takes. On an H200 folded queries took six
+times as long for MQA at 16,384 tokens, probably because keys are cut into pieces for single queries
+only. That was not tested, nor was the speed in float32 measured."""
 
 
 def attend_folded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -128,9 +128,10 @@ def attend_folded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     (b, h, _, d), g = q.shape, k.shape[1]
     parts = g
     if b == g == 1 and h % 2 == 0 and not q.is_cuda and torch.get_num_threads() > 1:
-        # The kernel gives a thread one KV head, so with a single one the others would stand idle.
-        # Half the queries each, over the same keys (a view, no copy): 1.2 times as fast on two
-        # threads. In four parts it is no faster than whole, as each part reads all keys again.
+        # The kernel gives a thread whole heads, so a single one would leave all threads but one
+        # idle. Half of the queries to each of two, over the same keys (a view, no copy), is 1.2
+        # times as fast. Measured on two threads, where four parts gained nothing: each reads all
+        # keys again. Several texts (b > 1) are work enough as they are.
         parts = 2
         k, v = (each.expand(b, parts, -1, -1) for each in (k, v))
     folded = F.scaled_dot_product_attention(q.reshape(b, parts, h // parts, d), k, v)

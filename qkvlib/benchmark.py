@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -59,7 +59,7 @@ class SpeedRow:
         low: The lowest ratio of any turn.
         high: The highest.
         turns: Turns that were counted.
-        seconds: Median time of this way, for the work done once.
+        seconds: Median time of this way, for the work done once; attention once is one layer's.
         other_seconds: Median time of the other way.
         note: What else was measured on the way.
     """
@@ -330,6 +330,11 @@ def _over(layers: Iterable[tuple[Tensor, Tensor, Tensor]], one: Callable[..., Te
     return work
 
 
+def _of_one_layer(n_layers: int, row: SpeedRow) -> SpeedRow:
+    """Rows have as many layers as they need; only times of one can be compared between rows."""
+    return replace(row, seconds=row.seconds / n_layers, other_seconds=row.other_seconds / n_layers)
+
+
 _ours = functools.partial(attend, addend=None, causal=True)
 
 
@@ -348,20 +353,21 @@ def _attention_rows(
     for tokens in sizes:
         n_layers = _n_layers("Q-K=V", tokens, place)  # the smaller cache; for both as many
         plain, tied = (_layers(name, tokens, n_layers, place) for name in ("QKV", "Q-K=V"))
-        yield compare_speed(
+        yield _of_one_layer(n_layers, compare_speed(
             "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours),
             turns=turns,
-        )  # fmt: skip
+        ))  # fmt: skip
         for variant in ("GQA-8", "MQA"):
             layers = _layers(variant, tokens, _n_layers(variant, tokens, place), place)
             for name, other in (("enable_gqa", _by_enable_gqa), ("repeating", _by_repeating)):
-                yield compare_speed(
+                row = compare_speed(
                     f"attention, {variant} folded against {name}",
                     tokens,
                     _over(layers, attend_folded),
                     _over(layers, other),
                     turns=turns,
                 )
+                yield _of_one_layer(len(layers), row)
 
 
 # Keeping what is new

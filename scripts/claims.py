@@ -21,7 +21,8 @@ HEAD = """\
 # Claims, one by one
 
 What the paper says, how the course tests it, what came out, and what follows for models of this
-size. The words of a verdict are chosen by 95 % intervals over seeds, not by us: `scripts/claims.py`
+size. The words of a verdict are chosen by rules in `qkvlib/claims.py`, not by hand: for what
+training gives by 95 % intervals over seeds, for bytes and speed by counting. `scripts/claims.py`
 writes this page from `data/paper.json` and `data/results`, anew whenever runs are made anew.
 
 A small model on two cores cannot refute a large one. It can show whether an effect is there when a

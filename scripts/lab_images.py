@@ -3,7 +3,7 @@
     make book
     python scripts/lab_images.py        # needs Chromium, and playwright from the extra "test"
 
-The models run while the pictures are taken, so that what they show is what a reader gets.
+Where a picture shows writing, the models run while it is taken; the others show the stored run.
 """
 
 from __future__ import annotations
@@ -99,10 +99,12 @@ def stored(page: Any) -> None:
 
 
 def loading(page: Any) -> None:
-    """A slow network: the weights come after the runtime, and the last of them never."""
+    """A slow network: the runtime comes, the weights never."""
     page.route("**/*.safetensors*", lambda route: HELD.append(route))
     page.get_by_role("button", name="Start the models").click()
-    page.locator(".status").get_by_text("MB of").wait_for()
+    bar = page.locator(".status progress[value]")
+    bar.wait_for()
+    wait_until_still(page, lambda: bar.get_attribute("value"))
 
 
 def failed(page: Any) -> None:
@@ -126,11 +128,11 @@ def as_table(page: Any) -> None:
     page.locator(".scroll tbody tr").first.wait_for()
 
 
-def wait_until_still(page: Any, element: Any) -> None:
-    """Wait until an element stands where it stood half a second before."""
+def wait_until_still(page: Any, read: Callable[[], object]) -> None:
+    """Wait until something reads as it did half a second before."""
     before = None
-    while (box := element.bounding_box()) != before:
-        before = box
+    while (now := read()) != before:
+        before = now
         page.wait_for_timeout(500)
 
 
@@ -192,7 +194,7 @@ def main() -> None:
             page.locator(".tokens span").first.wait_for()
             picture.prepare(page)
             sheet = page.locator(".sheet.lab")
-            wait_until_still(page, sheet)
+            wait_until_still(page, sheet.bounding_box)
             box = sheet.bounding_box()
             assert box is not None
             box["height"] = min(box["height"], picture.keep or box["height"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -95,22 +96,26 @@ def test_the_ways_give_the_same(variant: str, monkeypatch: pytest.MonkeyPatch) -
             torch.testing.assert_close(other(q, k, v), ours)
 
 
-@torch.inference_mode()
-def test_both_sides_have_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_sides_have_the_same_layers_and_times_are_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[tuple[str, int]] = []
 
-    def note(variant: str, tokens: int, n_layers: int, place: object) -> list[object]:
+    def note(variant: str, tokens: int, n_layers: int, place: object) -> list[None]:
         seen.append((variant, n_layers))
-        return []
+        return [None] * n_layers
 
+    measured = SpeedRow("this against that", 1, 2.0, 2.0, 2.0, 1, seconds=10.0, other_seconds=20.0)
     monkeypatch.setattr(benchmark, "_layers", note)
-    monkeypatch.setattr(benchmark, "compare_speed", lambda *_, **__: None)
+    monkeypatch.setattr(benchmark, "compare_speed", lambda *_, **__: measured)
     for tokens in (1024, 16_384):
         seen.clear()
-        list(benchmark._attention_rows((tokens,), 1))
-        (first, of_plain), (second, of_tied) = seen[:2]
+        rows = list(benchmark._attention_rows((tokens,), 1))
+        (first, of_plain), (second, of_tied), (_, of_gqa), (_, of_mqa) = seen
         assert (first, second) == ("QKV", "Q-K=V")
         assert of_plain == of_tied >= 2
+        for row, n_layers in zip(rows, (of_tied, of_gqa, of_gqa, of_mqa, of_mqa), strict=True):
+            assert row == replace(measured, seconds=10 / n_layers, other_seconds=20 / n_layers)
 
 
 @pytest.fixture
