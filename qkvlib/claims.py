@@ -172,19 +172,17 @@ def _small_price() -> _Result:
         lines.append(f"{name}, loss above QKV: {_beside(row, ' %')}")
     wider = result_table("gap_wide")
     last = GAP_STEPS * TOKENS_PER_STEP
+    times = []
     for (d_model, context), lr in itertools.product(GAP_WIDE_SHAPES, GAP_RATES):
         row = wider.find("Q-K=V", gap_task(d_model, context, last, lr), COST)
         as_small += _may_be_the_paper_s(row)
         lines.append(f"{row.task}, loss above QKV: {_beside(row, ' %')}")
-    times = [
-        wider.find("Q-K=V", gap_task(d_model, context, last // 2, lr), TOKENS_METRIC)
-        for (d_model, context), lr in itertools.product(GAP_WIDE_SHAPES, GAP_RATES)
-    ]
-    ends = [(row.mean or 0, row.low or 0, row.high or 0) for row in times]
-    _, low, high = max(ends, key=lambda each: each[2] - each[1])
+        found = wider.find("Q-K=V", gap_task(d_model, context, last // 2, lr), TOKENS_METRIC)
+        times.append((found.mean or 0, found.low or 0, found.high or 0))
+    _, low, high = max(times, key=lambda each: each[2] - each[1])
     lines.append(
         f"in these wider models, for the loss of QKV after {last / 2e6:.1f}M tokens, Q-K=V takes "
-        f"{min(ends)[0]:.2f} to {max(ends)[0]:.2f} times as many (means over seeds; the widest "
+        f"{min(times)[0]:.2f} to {max(times)[0]:.2f} times as many (means over seeds; the widest "
         f"interval is {low:.2f} to {high:.2f}); how far a model has come moves the percentage "
         "(lesson 13)"
     )
