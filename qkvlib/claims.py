@@ -178,7 +178,10 @@ def _small_price() -> _Result:
         as_small += _may_be_the_paper_s(row)
         lines.append(f"{row.task}, loss above QKV: {_beside(row, ' %')}")
         found = wider.find("Q-K=V", gap_task(d_model, context, last // 2, lr), TOKENS_METRIC)
-        times.append((found.mean or 0, found.low or 0, found.high or 0))
+        assert found.mean is not None
+        assert found.low is not None
+        assert found.high is not None
+        times.append((found.mean, found.low, found.high))
     _, low, high = max(times, key=lambda each: each[2] - each[1])
     lines.append(
         f"in these wider models, for the loss of QKV after {last / 2e6:.1f}M tokens, Q-K=V takes "
