@@ -83,10 +83,11 @@ def model_entry(name: str, model: TokenTransformer) -> dict[str, Any]:
     Returns:
         ``name``; ``variant`` and ``both_forms`` as the paper has them; ``kind``, ``"gpt"`` or
         ``"encoder"``; ``config``; ``cached``, tensor -> columns; ``bytes_per_token`` of the cache
-        in float32; ``parameters``.
+        in the model's number format, which has ``bytes_per_number``; ``parameters``.
     """
     config = model.config
     causal = isinstance(model, GPT)
+    dtype = next(model.parameters()).dtype
     return {
         "name": name,
         "variant": config.variant.name,
@@ -94,7 +95,8 @@ def model_entry(name: str, model: TokenTransformer) -> dict[str, Any]:
         "kind": "gpt" if causal else "encoder",
         "config": config.to_dict(),
         "cached": dict(config.cached) if causal else {},
-        "bytes_per_token": bytes_per_token(config, torch.float32) if causal else 0,
+        "bytes_per_token": bytes_per_token(config, dtype) if causal else 0,
+        "bytes_per_number": dtype.itemsize,
         "parameters": count_parameters(config),
     }
 
@@ -118,6 +120,16 @@ class _Held:
     tokenizer: Tokenizer
     cache: KVCache | None
     tokens: list[int] = field(default_factory=list)  # that the cache holds
+    made_by: tuple[Any, ...] = ()  # the state of the weights that made the cache
+
+    def follow_the_weights(self) -> None:
+        """Forget what weights have read that are no longer the model's: its owner may train it."""
+        weights = self.model.parameters()
+        # A tensor counts what is done to it in place, unless inference mode has made it.
+        now = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
+        if now != self.made_by:
+            self.tokens.clear()
+            self.made_by = now
 
 
 class LabEngine:
@@ -247,6 +259,7 @@ class LabEngine:
             raise LabError(f"known={known}: expected a whole number, 0 or more.")
         if not 0 <= temperature < math.inf:
             raise LabError(f"temperature={temperature}: expected 0 or more; 0 is greedy.")
+        found.follow_the_weights()
         start = min(_common(found.tokens, tokens), known, len(tokens) - 1)
         cache.truncate(start)
         del found.tokens[start:]

@@ -139,14 +139,15 @@ export function distance(a, b, map, upto) {
   return sum / 2 / n;
 }
 
-/** Milliseconds per token, the middle of the last readings of one token; null before there is one. */
+/**
+ * Milliseconds per token, the mean of the last readings of one token; null where nothing was measured.
+ *
+ * The mean, since some browsers round each reading, to whole milliseconds or to zero.
+ */
 export function pace(ms) {
-  const single = ms
-    .filter(([tokens]) => tokens === 1)
-    .slice(-24)
-    .map(([, each]) => each)
-    .sort((a, b) => a - b);
-  return single.length ? single[single.length >> 1] : null;
+  const single = ms.filter(([tokens]) => tokens === 1).slice(-24);
+  const sum = single.reduce((all, [, each]) => all + each, 0);
+  return sum > 0 ? sum / single.length : null;
 }
 
 // ------------------------------------------------------------------------------------------ engines
@@ -418,7 +419,7 @@ const IN_LINK = ["kind", "variant", "other", "layer", "head", "temperature", "se
 /** The state as the end of an address: "#lab=variant=Q-K%3DV&…", with how many tokens were written. */
 export function toHash(state, written) {
   const fields = new URLSearchParams();
-  for (const name of IN_LINK) if (state[name] !== "") fields.set(name, state[name]);
+  for (const name of IN_LINK) fields.set(name, state[name]);
   if (written) fields.set("written", written);
   return `#lab?${fields}`;
 }
@@ -490,11 +491,6 @@ export function nearestOf(state, sharing) {
   return options.find((each) => each.option === wanted) ?? options[0] ?? null;
 }
 
-/** Bytes of the cache of separate projections and heads, for so many tokens. */
-export function fullBytes({ config }, tokens) {
-  return 2 * config.n_layers * config.n_heads * config.head_dim * 4 * tokens;
-}
-
 /** What a task of lists asks for. */
 export function answersTo(task, inputs) {
   const sorted = [...inputs].sort((a, b) => a - b);
@@ -522,7 +518,11 @@ export class Lab {
     this.tapes = new Map();
     this.looks = new Map();
     this.playing = false;
+    this.run = 0; // of writing: a later one ends those before it
     this.wished = false;
+    this.waking = null; // a promise, while models are started
+    this.starting = null; // their engine
+    this.standing = null; // status of that start, which no look at the stored run may wipe away
     this.status = { kind: "idle" };
     this.queue = Promise.resolve();
     this.turn = 0;
@@ -588,19 +588,27 @@ export class Lab {
       if (this.closed) return false;
       try {
         const status = await work();
-        this.#say(status ?? { kind: "idle" });
+        this.#say(this.standing ?? status ?? { kind: "idle" });
         return true;
       } catch (error) {
-        this.playing = false;
-        this.#say({ kind: "failed", words: error.message, retry: Boolean(error.retry) });
-        return false;
+        return this.#failed(error);
       }
     });
   }
 
+  #failed({ message, retry }) {
+    this.playing = false;
+    this.#say({ kind: "failed", words: message, retry: Boolean(retry) });
+    return false;
+  }
+
+  get #canWake() {
+    return this.replays && Boolean(this.waker) && !this.closed;
+  }
+
   /** Whether what is to be shown was not stored, and models could compute it. */
   get needsModels() {
-    return this.replays && Boolean(this.waker) && !this.engine.has(this.get());
+    return this.#canWake && !this.engine.has(this.get());
   }
 
   /** Bring all models that are shown up to the text; only the latest wish counts. */
@@ -614,9 +622,9 @@ export class Lab {
     });
   }
 
-  async #load(engine) {
+  async #load(engine, say = (status) => this.#say(status)) {
     for (const name of this.shown()) {
-      await engine.load(name, (loaded, total) => this.#say({ kind: "loading", name, loaded, total }));
+      await engine.load(name, (loaded, total) => say({ kind: "loading", name, loaded, total }));
     }
   }
 
@@ -682,13 +690,15 @@ export class Lab {
   /** Write until told to stop; `pause` waits between tokens. */
   async play(pause) {
     if (this.playing) return;
+    const run = (this.run += 1);
+    // After a stop another run may have begun while this one waited.
+    const goes = () => this.playing && run === this.run;
     this.playing = true;
     this.changed();
-    while (this.playing && (await this.step())) {
-      if (this.playing) await pause();
+    while (goes() && (await this.step())) {
+      if (goes()) await pause();
     }
-    this.playing = false;
-    this.changed();
+    if (goes()) this.stop();
   }
 
   stop() {
@@ -710,32 +720,34 @@ export class Lab {
 
   /** Change from a stored run to models that compute. */
   wake() {
-    if (!this.replays || !this.waker) return this.follow();
+    if (!this.#canWake) return this.follow();
     this.wished = true; // what fails is to be tried again
+    this.waking ??= this.#start().finally(() => (this.waking = null));
+    return this.waking;
+  }
+
+  /** Models that compute take over once they are ready; until then the stored run can be looked at. */
+  async #start() {
+    const engine = (this.starting = this.waker());
+    const say = (status) => this.#say((this.standing = status));
+    try {
+      say({ kind: "loading", name: "", loaded: 0, total: 0 });
+      await engine.open();
+      await this.#load(engine, say);
+    } catch (error) {
+      engine.close();
+      this.#failed(error);
+      this.standing = error.retry ? this.status : null;
+      return false;
+    }
     return this.#attempt(async () => {
-      if (this.replays) await this.#start();
+      this.engine.close();
+      [this.engine, this.starting, this.standing, this.wished] = [engine, null, null, false];
+      this.tapes.clear(); // stored weights are rounded and took no time: the models read it all anew
+      this.looks.clear();
       await this.#ready();
       await this.#catchUp();
     });
-  }
-
-  /** Models that compute take over once they are ready; until then everything stays as it is. */
-  async #start() {
-    const engine = this.waker();
-    try {
-      this.#say({ kind: "loading", name: "", loaded: 0, total: 0 });
-      await engine.open();
-      await this.#load(engine);
-    } catch (error) {
-      engine.close();
-      throw error;
-    }
-    if (this.closed) return engine.close();
-    this.engine.close();
-    this.engine = engine;
-    this.wished = false;
-    this.tapes.clear(); // stored weights are rounded and took no time: the models read it all anew
-    this.looks.clear();
   }
 
   close() {
@@ -743,5 +755,6 @@ export class Lab {
     this.closed = true;
     this.turn += 1;
     this.engine?.close();
+    this.starting?.close();
   }
 }

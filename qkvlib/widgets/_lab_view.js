@@ -125,7 +125,7 @@ function glimpse({ lab, state, colours, at, asked, hovered }) {
     sees: (i) => (text ? i + 1 : n),
     side: text ? roomFor(n) : Math.max(1, n),
     entry: (name) => entryOf(state, name),
-    title: (name) => entryOf(state, name).title,
+    title: (name) => state.models.find((each) => each.name === name).title, // of either kind
   }; // prettier-ignore
 }
 
@@ -234,7 +234,7 @@ function choices({ choose, nearest }) {
 
       const others = models.filter((each) => each !== own && comparable(own, each));
       beside.update(
-        [["", "nothing"], ...others.map((each) => [each.name, each.both_forms])],
+        [["", "nothing"], ...others.map((each) => [each.name, each.label])],
         others.some((each) => each.name === state.other) ? state.other : "",
       );
     },
@@ -244,21 +244,19 @@ function choices({ choose, nearest }) {
 // --------------------------------------------------------------------------------------------- status
 
 /** What runs, what is being loaded, what went wrong; and what can be done about it. */
-function statusLine({ wake, again, able }) {
+function statusLine({ wake, again, able, onward }) {
   const words = h("p");
   const bar = h("progress", { max: 1, "aria-label": "Loading" });
   const start = action("", wake, "primary");
   const retrial = action("Try again", again);
   const root = h("div", { class: "status" }, words, bar, start.node, retrial.node);
   const alarm = h("div", { class: "quiet", role: "alert" });
+  let heard = null;
 
-  function lineOf({ lab, state, own, title }) {
-    const { kind, words: failure, name, loaded, total } = lab.status;
+  function lineOf({ lab, state, title }) {
+    const { kind, words: failure, name } = lab.status;
     if (kind === "failed") return failure;
-    if (kind === "loading") {
-      const what = name ? `Loading ${title(name)}` : "Starting the models";
-      return `${what}${total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : ""} …`;
-    }
+    if (kind === "loading") return name ? `Loading ${title(name)}` : "Starting the models";
     if (lab.replays) {
       if (lab.needsModels) return "No run of this was stored. For models that read it:";
       return able
@@ -283,21 +281,34 @@ function statusLine({ wake, again, able }) {
 
   return {
     roots: [root, alarm],
+    /** Returns what is to be announced; "" where nothing is. */
     update(shown) {
       const { lab, own } = shown;
       const { kind, retry, loaded, total } = lab.status;
       const line = lineOf(shown);
-      const failed = kind === "failed";
-      put(words, line);
+      const [failed, loading] = [kind === "failed", kind === "loading"];
+      const far = total ? `: ${megabytes(loaded)} of ${megabytes(total)}` : "";
+      put(words, loading ? `${line}${far} …` : line);
       put(alarm, failed ? line : "");
+      const pressed = [start.node, retrial.node].find((each) => each.matches(":focus"));
       root.hidden = line === "";
       root.classList.toggle("failed", failed);
-      bar.hidden = kind !== "loading";
+      bar.hidden = !loading;
       if (total) bar.value = loaded / total;
       else bar.removeAttribute("value");
-      start.node.hidden = !(lab.replays && able && kind !== "loading" && !failed);
-      start.update(false, `Start the models (${megabytes(own.download + (lab.engine?.runtimeBytes ?? 0))})`);
+      start.node.hidden = !(lab.replays && able && !(failed && retry));
+      start.update(loading, `Start the models (${megabytes(own.download + (lab.engine?.runtimeBytes ?? 0))})`);
       retrial.node.hidden = !(failed && retry);
+      // Who pressed a button that goes is not sent back to the top of the page.
+      if (pressed && (pressed.hidden || root.hidden)) {
+        const stays = !root.hidden && [start.node, retrial.node].find((each) => !each.hidden);
+        if (stays) stays.focus();
+        else onward();
+      }
+      const before = heard;
+      heard = line;
+      if (before === null || before === line || failed) return ""; // what fails is an alert of its own
+      return line || "Ready.";
     },
   };
 }
@@ -352,6 +363,7 @@ function writer({ typed, write, pause, step, back, goTo, copyLink, able }) {
       h("div", { class: "bar" }, h("div", { class: "slide" }, slider, where)),
     ),
     stop: () => clearTimeout(clock),
+    focus: () => buttons.write.node.focus(),
     update({ lab, state, text, at }) {
       this.root.hidden = !text;
       if (!text) return;
@@ -428,6 +440,7 @@ function lister({ setDigits, able }) {
       h("div", { class: "field" }, h("label", { for: id }, "List"), box, note),
       h("div", { class: "bar" }, another.node),
     ),
+    focus: () => another.node.focus(),
     update({ lab, state, text }) {
       this.root.hidden = text;
       if (text) return;
@@ -737,7 +750,7 @@ function holding({ lab, n, entry }, name) {
   const tape = lab.tape(name);
   const tokens = Math.min(n, tape?.length ?? 0);
   const bytes = tokens ? Math.round((tape.bytes / tape.length) * tokens) : 0;
-  return { tokens, bytes, full: fullBytes(entry(name), tokens) };
+  return { tokens, bytes, full: entry(name).full_bytes_per_token * tokens };
 }
 
 const widthOf = ({ bytes, full }) => `${full ? (100 * bytes) / full : 0}%`;
@@ -898,7 +911,7 @@ function measurements() {
     root: h("div", { class: "panel" }, h("h3", {}, "Measured"), list),
     update({ lab, state, text, names, several, entry }) {
       const rows = names.flatMap((name) => [
-        ...(several ? [[entry(name).both_forms, null]] : []),
+        ...(several ? [[entry(name).label, null]] : []),
         [text ? "Held-out text" : "Held-out lists", qualityText(entry(name))],
         ...(text ? ofText(lab, lab.tape(name)) : ofList(lab.tape(name), state)),
       ]);

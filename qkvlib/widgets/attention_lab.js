@@ -165,7 +165,11 @@ function enginesOf(model) {
 }
 
 function render({ model, el }) {
-  const get = () => Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
+  // What a kernel has set is made to fit as what a reader chooses is.
+  const get = () => {
+    const state = Object.fromEntries(STATE.map((name) => [name, model.get(name)]));
+    return { ...state, ...fitting(state) };
+  };
   const set = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     model.save_changes();
@@ -177,7 +181,8 @@ function render({ model, el }) {
   const seen = { wrote: false, asked: false };
   let [at, asked, hovered] = [null, null, null]; // as glimpse() is given them
   let paced = "calm";
-  let promised = 0; // tokens that a link wants written still
+  let promised = 0; // tokens that a link wants written still, unless the reader does something else
+  let keeping = null; // a promise, while they are written
   let heard = "";
   let news = "";
   let gone = false;
@@ -189,12 +194,18 @@ function render({ model, el }) {
     at = asked = null;
   };
 
+  /** Write no more, neither for the reader nor for a link. */
+  function halt() {
+    promised = 0;
+    lab.stop();
+  }
+
   /** Change what is looked at; what no longer fits falls to the nearest. */
   function choose(changes) {
     const wanted = { ...get(), ...changes };
     if (changes.kind) {
       toTheEnd();
-      lab.stop();
+      halt();
     }
     set({ ...changes, ...fitting(wanted) });
   }
@@ -215,6 +226,7 @@ function render({ model, el }) {
     });
 
   async function write() {
+    promised = 0;
     if (await ready()) await lab.play(pause);
   }
 
@@ -226,7 +238,7 @@ function render({ model, el }) {
   }
 
   function goTo(place) {
-    lab.stop();
+    halt();
     at = place + 1 < lab.text.length ? place : null;
     asked = null;
     schedule();
@@ -235,7 +247,7 @@ function render({ model, el }) {
   function typed(text) {
     if (text === get().prompt) return;
     toTheEnd();
-    lab.stop();
+    halt();
     set({ prompt: text });
   }
 
@@ -251,6 +263,12 @@ function render({ model, el }) {
     hovered = next;
     seen.asked ||= next !== null;
     schedule();
+  }
+
+  function back() {
+    toTheEnd();
+    halt();
+    return lab.rewind();
   }
 
   async function copyLink() {
@@ -274,8 +292,9 @@ function render({ model, el }) {
       wake: () => lab.wake(),
       again: () =>
         !lab.engine ? begin() : promised ? keepPromise() : lab.wished ? lab.wake() : lab.follow(),
+      onward: () => (get().kind === "text" ? parts.writer : parts.lister).focus(),
     }),
-    writer: writer({ typed, write, pause: () => lab.stop(), step, goTo, copyLink, able, back: () => [toTheEnd(), lab.rewind()] }),
+    writer: writer({ typed, write, pause: halt, step, goTo, copyLink, able, back }),
     lister: lister({ able, setDigits: (digits) => set({ digits }) }),
     strip: tokenStrip({ ask, point }),
     maps: mapsPanel({ ask, point, setHead: (layer, head) => set({ layer, head }) }),
@@ -322,26 +341,27 @@ function render({ model, el }) {
     if (missed) return;
     const now = shown();
     const { writer, lister, strip, maps, table, choices, status, caches, leanings, facts } = parts;
-    for (const part of [choices, status, writer, lister, strip, maps, table, caches, leanings, facts]) {
+    for (const part of [choices, writer, lister, strip, maps, table, caches, leanings, facts]) {
       part.update(now);
     }
     parts.tuning.update(now, paced);
-    announce(parts.guide.update(now, seen), sentence(now));
+    const fresh = [status.update(now), parts.guide.update(now, seen)];
+    announce(fresh.filter(Boolean).join(" "), sentence(now));
     parts.brief.update(now, now.state.tour ? parts.guide.step : null);
   }
 
-  /** Say what is new of the tour and of the token that is asked, neither in place of the other. */
-  function announce(step, said) {
+  /** Say what is new, and where the token that is asked looks, neither in place of the other. */
+  function announce(latest, said) {
     put(told, said);
-    if (step) {
-      news = step;
+    if (latest) {
+      news = latest;
       setTimeout(() => {
-        if (news === step) news = "";
+        if (news === latest) news = "";
       }, HEARD);
     }
     const fresh = seen.asked && !lab.playing && hovered === null && said !== heard;
     if (fresh) heard = said;
-    if (fresh || step) live.say([news, seen.asked ? heard : ""].join(" ").trim());
+    if (fresh || latest) live.say([news, seen.asked ? heard : ""].join(" ").trim());
   }
 
   let queued = false;
@@ -364,21 +384,48 @@ function render({ model, el }) {
       return schedule();
     }
     if (gone) return;
-    const linked = get().share ? fromHash(location.hash, get()) : null;
-    if (linked) choose(linked.changes);
-    else if (lab.needsModels) return schedule(); // which are not loaded before somebody asks for them
+    const linked = toTheLink();
+    if (!linked && lab.needsModels) return schedule(); // not loaded before somebody asks for them
     await lab.follow();
-    promised = linked?.written ?? 0;
-    if (promised) await keepPromise();
+    if (linked?.written) await promise(linked.written);
     else if (lab.replays && get().kind === "text" && lab.engine.has(get())) {
       await lab.show(lab.engine.text); // the first screen is not empty
     }
   }
 
+  /** Show what the page's address asks for; null where it asks for nothing. */
+  function toTheLink() {
+    const linked = get().share ? fromHash(location.hash, get()) : null;
+    if (linked) choose(linked.changes);
+    return linked;
+  }
+
+  /** The address has changed under an open page: a link in it, or back and forth in the history. */
+  async function visit() {
+    if (!lab.engine) return;
+    const linked = toTheLink();
+    if (!linked) return;
+    await back();
+    if (linked.written) await promise(linked.written);
+  }
+
   /** Write what a link wants written, by models that compute. */
-  async function keepPromise() {
+  function promise(tokens) {
+    promised = tokens;
+    return keepPromise();
+  }
+
+  function keepPromise() {
+    keeping ??= writeOut().finally(() => (keeping = null));
+    return keeping;
+  }
+
+  async function writeOut() {
     if (!(await lab.wake())) return;
-    for (; promised > 0 && lab.canWrite && !gone; promised -= 1) if (!(await lab.step())) return;
+    while (promised > 0 && lab.canWrite && !gone) {
+      if (!(await lab.step())) return;
+      promised = Math.max(0, promised - 1);
+    }
     promised = 0;
   }
 
@@ -396,6 +443,7 @@ function render({ model, el }) {
   restyle.observe(sheet, { attributes: true, attributeFilter: ["data-theme"] });
   const returns = new ResizeObserver(() => missed && schedule());
   returns.observe(sheet);
+  window.addEventListener("hashchange", visit);
   el.append(staged.host);
   draw();
   begin();
@@ -407,6 +455,7 @@ function render({ model, el }) {
     unfollow();
     restyle.disconnect();
     returns.disconnect();
+    window.removeEventListener("hashchange", visit);
     lab.close();
     live.hush();
     staged.remove();

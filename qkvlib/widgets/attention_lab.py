@@ -78,6 +78,9 @@ def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
         "config": {name: getattr(config, name) for name in shape}
         | {"cached": list(entry["cached"])},
         "bytes_per_token": entry["bytes_per_token"],
+        "full_bytes_per_token": (
+            2 * config.n_layers * config.n_heads * config.head_dim * entry["bytes_per_number"]
+        ),
     }
 
 
@@ -86,7 +89,9 @@ def _rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     places = Counter((row["kind"], row["sharing"], row["option"]) for row in rows)
     for row in rows:
         # Two of one kind, such as the same variant before and after training: go by their names.
-        if places[row["kind"], row["sharing"], row["option"]] > 1:
+        twins = places[row["kind"], row["sharing"], row["option"]] > 1
+        row["label"] = f"{row['title']}: {row['both_forms']}" if twins else row["both_forms"]
+        if twins:
             row["option"] = row["title"]
     return rows
 
@@ -98,7 +103,8 @@ class AttentionLab(CourseWidget):
     reader starts them; until then, and where no model can run, a stored run is shown.
 
     Attributes:
-        kind: ``"text"`` for language models, ``"lists"`` for encoders of a synthetic task.
+        kind: ``"text"`` for language models, ``"lists"`` for encoders of a synthetic task. Where it
+            or ``variant`` changes alone, what no longer fits falls to the nearest that does.
         variant: Name of the model that writes.
         other: Name of a model beside it, or ``""``.
         layer: Layer whose map is large, from 0.
@@ -190,13 +196,24 @@ class AttentionLab(CourseWidget):
             )
         if trait == "other" and self.variant in names:
             own, beside = self._find(self.variant), self._find(found)
-            if _maps(own) != _maps(beside) or own["tokenizer"] != beside["tokenizer"]:
+            if not _comparable(own, beside):
                 raise traitlets.TraitError(
                     f"other={value!r} cannot stand beside {own['title']!r}: two models are "
                     "compared map by map over the same tokens, so they need the same number of "
                     "layers, of heads, and the same tokenizer."
                 )
         return found
+
+    @traitlets.observe("kind", "variant")
+    def _fall_to_the_nearest(self, _: Any) -> None:
+        names = self._names(self.kind)
+        if self.variant not in names:
+            self.variant = names[0]
+        own = self._find(self.variant)
+        if self.other and (self.other not in names or not _comparable(own, self._find(self.other))):
+            self.other = ""
+        self.layer = min(self.layer, own["config"]["n_layers"] - 1)
+        self.head = min(self.head, own["config"]["n_heads"] - 1)
 
     @traitlets.validate("layer", "head")
     def _check_place(self, proposal: dict[str, Any]) -> int:
@@ -246,7 +263,7 @@ class AttentionLab(CourseWidget):
             said = [] if row["quality"] is None else [quality_text(row["quality"])]
             if row["kind"] == "text":
                 said.append(f"a cache of {format_bytes(row['bytes_per_token'])} for each token")
-            rows.append((row["both_forms"], ", ".join(said) or "not measured"))
+            rows.append((row["label"], ", ".join(said) or "not measured"))
         return rows
 
     def describe(self) -> str:
@@ -276,8 +293,10 @@ def quality_text(quality: Mapping[str, Any]) -> str:
     return f"{texts[0]} {'% right' if percent else quality['unit']}{interval}"
 
 
-def _maps(row: Mapping[str, Any]) -> tuple[int, int]:
-    return row["config"]["n_layers"], row["config"]["n_heads"]
+def _comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two models can stand side by side: map by map, over the same tokens."""
+    shapes = [[row["config"][name] for name in ("n_layers", "n_heads")] for row in (a, b)]
+    return shapes[0] == shapes[1] and a["tokenizer"] == b["tokenizer"]
 
 
 def _task(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -410,8 +410,14 @@ def test_a_slow_network_shows_how_far_it_is(tab: Visit, lab: Callable[..., Any])
     tab.context.route(WASM, lambda route: gates.append(route))
     page.get_by_role("button", name=re.compile("^Start the models")).click()
     page.get_by_role("progressbar", name="Loading").wait_for()
-    choose(page, "Sharing", "Q-K=V")  # the page lives on
-    assert page.get_by_role("radio", name=re.compile("^Q-K=V")).is_checked()
+    choose(page, "Sharing", "Q-K=V")  # the page lives on, with the runs that were stored
+    settled(page)
+    assert held(page)[0] == GPTS[2]["bytes_per_token"] * held(page)[1]
+    choose(page, "Model", "answers lists")
+    page.get_by_role("textbox", name="List").wait_for()
+    assert page.locator(".lean i").count() > 0
+    choose(page, "Model", "writes code")
+    settled(page)
     for _ in range(100):
         if gates:
             break
@@ -419,7 +425,7 @@ def test_a_slow_network_shows_how_far_it_is(tab: Visit, lab: Callable[..., Any])
     gates[0].continue_()
     page.locator(".status").wait_for(state="hidden", timeout=60_000)
     settled(page)
-    assert held(page)[0] == GPTS[2]["bytes_per_token"] * held(page)[1]
+    assert page.locator(".big figcaption").inner_text() == GPTS[0]["name"].removeprefix("gpt/")
 
 
 def test_a_lost_worker_is_replaced(lab: Callable[..., Any]) -> None:
@@ -491,6 +497,49 @@ def test_a_link_whose_models_do_not_come_waits_for_them(
     page.locator(".status").wait_for(state="hidden", timeout=60_000)
     settled(page)
     assert page.locator(".tokens span.mine").count() == 3
+
+
+def test_what_a_link_promised_ends_when_the_reader_does_something_else(
+    tab: Visit, lab: Callable[..., Any]
+) -> None:
+    gates: list[Any] = []
+    tab.context.route(WASM, lambda route: gates.append(route))
+    page = lab(start=False, hash="#lab?variant=gpt/QKV&written=40")
+    page.get_by_role("textbox", name="Prompt").fill("import ")
+    page.wait_for_timeout(500)
+    assert gates
+    gates[0].continue_()
+    page.locator(".status").wait_for(state="hidden", timeout=60_000)
+    settled(page)
+    page.wait_for_timeout(300)
+    assert page.locator(".tokens span.mine").count() == 0
+    assert "".join(words(page)) == "import "
+
+
+def test_a_link_in_an_open_page_is_followed(lab: Callable[..., Any]) -> None:
+    page = lab()
+    write(page, 3)
+    choose(page, "Sharing", "Q=K=V")
+    page.get_by_label("Beside it").select_option(label=GPTS[0]["both_forms"])
+    settled(page)
+    page.evaluate("location.hash = '#lab?variant=gpt/Q-K%3DV&other=&layer=1&written=2'")
+    until(page, "sheet.querySelectorAll('.big figcaption').length === 1")
+    until(page, "sheet.querySelectorAll('.tokens span.mine').length === n", 2)
+    settled(page)
+    assert trait(page, "variant") == "gpt/Q-K=V"
+    assert trait(page, "layer") == 1
+
+
+def test_the_keyboard_is_not_lost_when_the_models_have_started(lab: Callable[..., Any]) -> None:
+    page = lab(start=False)
+    start = page.get_by_role("button", name=re.compile("^Start the models"))
+    start.focus()
+    page.keyboard.press("Enter")
+    page.locator(".status").wait_for(state="hidden", timeout=60_000)
+    settled(page)
+    focused = "document.querySelector('.qkv-widget [data-lm-suppress-shortcuts]').shadowRoot"
+    assert page.evaluate(f"{focused}.activeElement.textContent") == "Write"
+    page.locator("[aria-live=polite]", has_text="Ready.").wait_for(state="attached")
 
 
 def test_the_tour_is_done_by_doing(lab: Callable[..., Any]) -> None:

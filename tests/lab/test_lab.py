@@ -151,6 +151,29 @@ def test_what_is_held_is_not_read_again_unless_it_is_another_text(own: Ask) -> N
         assert found["cacheBytes"] == fresh["cacheBytes"]
 
 
+def test_what_other_weights_have_read_is_read_anew() -> None:
+    """Keys of before a training and queries of after it would be the maps of no model."""
+    model = build_model(SMALL, seed=0)
+    ask, tokens = Ask(LabEngine({"mine": model})), [1, 2, 3, 4]
+    ask("read", name="mine", tokens=tokens[:3])
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight))
+    found = ask("read", name="mine", tokens=tokens, known=3)
+    assert found["from"] == 0
+    anew = Ask(LabEngine({"mine": model}))("read", name="mine", tokens=tokens)
+    assert np.array_equal(found["weights"], anew["weights"])
+    assert ask("read", name="mine", tokens=[*tokens, 5], known=4)["from"] == 4
+
+
+def test_models_made_in_inference_mode_are_read_too() -> None:
+    with torch.inference_mode():
+        model = build_model(SMALL)
+    ask = Ask(LabEngine({"mine": model}))
+    ask("read", name="mine", tokens=[1, 2])
+    assert ask("read", name="mine", tokens=[1, 2, 3], known=2)["from"] == 2
+
+
 def test_a_reading_that_fails_leaves_nothing_behind(
     own: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import { load } from "./load.mjs";
 
 const {
   Computing, KernelEngine, Lab, Look, PageEngine, StoredEngine, Tape, answersTo, common, comparable, distance,
-  entryOf, fitting, fromHash, fullBytes, line, looksText, nearestOf, pace, roomFor, spoken, strongest, toHash, unpack,
+  entryOf, fitting, fromHash, line, looksText, nearestOf, pace, roomFor, spoken, strongest, toHash, unpack,
 } = await load("attention_lab");
 
 // A made-up model: token i looks at token j as much as the next; weights depend on its name.
@@ -160,6 +160,30 @@ test("while it plays, a change of model and a stop find their place", async () =
   assert.equal(lab.text.length, 3 + 6);
   assert.equal(lab.tape("Q=K=V").length, 9);
   assert.equal(lab.playing, false);
+});
+
+test("to stop and write again leaves one writing, not two", async () => {
+  const { lab } = course();
+  await lab.follow();
+  const waits = [];
+  const pause = () => new Promise((resolve) => waits.push(resolve));
+  const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+  const runs = [lab.play(pause)];
+  for (let i = 0; i < 3; i++) {
+    await settle();
+    lab.stop();
+    runs.push(lab.play(pause));
+  }
+  await settle();
+  const before = lab.text.length;
+  for (const wake of waits.splice(0)) wake();
+  await settle();
+  assert.equal(lab.text.length, before + 1);
+  assert.ok(lab.playing);
+  lab.stop();
+  for (const wake of waits.splice(0)) wake();
+  await Promise.all(runs);
+  assert.equal(lab.text.length, before + 1);
 });
 
 test("it stops where the model's places end", async () => {
@@ -373,7 +397,6 @@ test("choices fall to the nearest model that exists", () => {
   assert.equal(nearestOf(state, "Q-K=V").name, "Q-K=V");
   assert.equal(nearestOf(state, "QKV").name, "MQA");
   assert.equal(entryOf(state, "nothing"), null);
-  assert.equal(fullBytes(MODELS[0], 10), 2 * 2 * 2 * 4 * 4 * 10);
 });
 
 test("numbers and words of a map", async () => {
@@ -386,8 +409,10 @@ test("numbers and words of a map", async () => {
   assert.deepEqual(strongest(Float32Array.from([0.1, 0.6, 0.3, 0])), [1, 2, 0]);
   assert.equal(looksText(["a", "\n", " "], [0.5, 0.3, 0.2], 2), "‘a’ 50 %, line end 30 %, itself 20 %");
   assert.equal(spoken("    "), "4 blanks");
-  assert.equal(pace([[12, 30], [1, 2], [1, 9], [1, 3]]), 3);
+  assert.equal(pace([[12, 30], [1, 2], [1, 9], [1, 4]]), 5);
   assert.equal(pace([[12, 30]]), null);
+  assert.equal(pace([[1, 0], [1, 1], [1, 0], [1, 0]]), 0.25, "some clocks are coarse");
+  assert.equal(pace([[1, 0], [1, 0]]), null, "and some tell nothing");
   assert.deepEqual([1, 32, 33, 250].map(roomFor), [32, 32, 48, 256]);
   assert.equal(common([1, 2, 3], [1, 2, 4, 5]), 2);
   assert.deepEqual([...unpack("0-~3_")].map((x) => Math.round(63 * x)), [0, 62, 0, 0, 0, 63]);
@@ -471,6 +496,43 @@ test("models that cannot start leave the stored run as it is", async () => {
   assert.deepEqual(lab.status, { kind: "failed", words: "no wasm", retry: true });
   assert.ok(lab.replays && lab.wished);
   assert.equal(lab.tape("QKV").length, before);
+});
+
+test("while models load, stored runs can be looked at, and what fails is not wiped away", async () => {
+  const { state, lab } = replay();
+  await lab.follow();
+  let end;
+  let closed = 0;
+  const engine = Object.assign(new Fake(), {
+    close: () => (closed += 1),
+    load: (name, progress) => (progress(1, 2), new Promise((_, reject) => (end = reject))),
+  });
+  lab.waker = () => engine;
+  const woken = lab.wake();
+  await null;
+  await null;
+  state.variant = "Q-K=V";
+  assert.ok(await lab.follow());
+  assert.equal(lab.tape("Q-K=V").length, 2);
+  assert.deepEqual(lab.status, { kind: "loading", name: "QKV", loaded: 1, total: 2 });
+  end(Object.assign(new Error("the line is cut"), { retry: true }));
+  assert.equal(await woken, false);
+  state.variant = "QKV";
+  assert.ok(await lab.follow());
+  assert.deepEqual(lab.status, { kind: "failed", words: "the line is cut", retry: true });
+  lab.waker = () => Object.assign(new Fake(), { close() {} });
+  assert.ok(await lab.wake());
+  assert.deepEqual([lab.status.kind, lab.replays, closed], ["idle", false, 1]);
+});
+
+test("models that are still loading end with the page", async () => {
+  const { lab } = replay();
+  await lab.follow();
+  let closed = 0;
+  lab.waker = () => Object.assign(new Fake(), { close: () => (closed += 1), open: () => new Promise(() => {}) });
+  lab.wake();
+  lab.close();
+  assert.equal(closed, 1);
 });
 
 test("where nothing can compute, what was not stored is refused", async () => {

@@ -65,6 +65,18 @@ def test_kind_and_variant_change_together(engine: LabEngine) -> None:
     assert AttentionLab(engine, kind="lists").variant == "encoder/(Q=K-V)+"
 
 
+def test_what_no_longer_fits_falls_to_the_nearest() -> None:
+    deep, flat = (build_model(SMALL.replace(n_layers=n)) for n in (3, 2))
+    lists = build_model(SMALL.replace(causal=False, vocab_size=10, max_seq_len=8))
+    models = {"deep": deep, "twin": deep, "flat": flat, "lists": lists}
+    lab = AttentionLab(LabEngine(models), variant="deep", other="twin", layer=2, head=1)
+    lab.variant = "flat"
+    assert (lab.other, lab.layer, lab.head) == ("", 1, 1)
+    lab.update(variant="deep", other="twin", layer=2)
+    lab.kind = "lists"
+    assert (lab.variant, lab.other, lab.layer) == ("lists", "", 1)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -110,10 +122,22 @@ def test_models_of_ones_own() -> None:
     before, after = (build_model(SMALL, seed=seed) for seed in (0, 1))
     lab = AttentionLab(LabEngine({"before": before, "after": after}), variant="after")
     assert [row["option"] for row in lab.models] == ["before", "after"], "told apart by name"
+    assert [row["label"] for row in lab.models] == ["before: QKV (Q, K, V)", "after: QKV (Q, K, V)"]
     assert [row["quality"] for row in lab.models] == [None, None]
     assert lab.task == {}
     assert "not measured" not in lab.describe()
     assert "for each token" in lab.describe()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_full_cache_would_hold_is_told_in_the_models_own_numbers(dtype: torch.dtype) -> None:
+    models = {name: build_model(SMALL.replace(variant=name)) for name in ("QKV", "Q-MQA")}
+    lab = AttentionLab(LabEngine({name: model.to(dtype) for name, model in models.items()}))
+    plain, tied = lab.models
+    assert plain["full_bytes_per_token"] == plain["bytes_per_token"] == 2 * 32 * dtype.itemsize
+    assert tied["full_bytes_per_token"] == 4 * tied["bytes_per_token"]
+    answer, _ = lab.engine.answer({"task": "read", "name": "QKV", "tokens": [1, 2, 3]})
+    assert answer["result"]["cacheBytes"] == 3 * plain["bytes_per_token"]
 
 
 def test_encoders_of_ones_own_have_a_list_to_look_at() -> None:
