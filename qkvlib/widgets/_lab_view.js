@@ -174,19 +174,6 @@ function chooser(label, onchoose) {
   };
 }
 
-/** A button that stays where it is, and in reach of the keyboard, when it has nothing to do. */
-function action(text, onclick, kind = null) {
-  const press = () => node.getAttribute("aria-disabled") !== "true" && onclick();
-  const node = h("button", { type: "button", class: kind, onclick: press }, text);
-  return {
-    node,
-    update(off, label = text) {
-      node.setAttribute("aria-disabled", String(off));
-      put(node, label);
-    },
-  };
-}
-
 // ------------------------------------------------------------------------------------------- choosing
 
 const KINDS = { text: "writes code", lists: "answers lists" };
@@ -227,10 +214,10 @@ function choices({ choose, nearest }) {
         ways.map((way) => ({ value: had.get(way) ?? way, title: way, disabled: !had.has(way) })),
         own.name,
       );
-      options.note.hidden = had.size === ways.length;
-      options.note.textContent = text
+      const why = text
         ? "A tied query needs a key head of its own, so all heads stay."
         : "(X)+ is made for tied Q and K.";
+      options.explain(had.size === ways.length ? "" : why);
 
       const others = models.filter((each) => each !== own && comparable(own, each));
       beside.update(
@@ -469,6 +456,7 @@ function tokenStrip({ ask, point }) {
     return chip ? Number(chip.dataset.i) : null;
   };
   strip.addEventListener("keydown", (event) => {
+    if (isCommand(event)) return;
     const { place, n } = now;
     const to = {
       ArrowLeft: place - 1, ArrowRight: place + 1, ArrowUp: place - 8, ArrowDown: place + 8,

@@ -85,6 +85,8 @@ legend { margin-bottom: 6px; }
 .option input:disabled + .face::before { opacity: .35; }
 .option input:focus-visible + .face { outline: 3px solid var(--accent); outline-offset: 2px; }
 
+button[aria-disabled="true"] { background: var(--soft); color: var(--muted); border-color: var(--line);
+  cursor: default; }
 button[aria-pressed="true"] { background: var(--chosen); border-color: var(--accent);
   box-shadow: inset 0 0 0 1px var(--accent); }
 
@@ -174,8 +176,14 @@ function follow(model, names, draw) {
 function announcer() {
   const node = h("div", { class: "quiet", role: "status", "aria-live": "polite" });
   let speaking;
+  let before = null;
   return {
     node,
+    /** Say what is shown now. The first drawing is read where it stands; only changes are worth hearing. */
+    follow(sentence) {
+      if (before !== null && before !== sentence) this.say(sentence);
+      before = sentence;
+    },
     // A slider passes many values; only where it rests is worth hearing.
     say(sentence) {
       clearTimeout(speaking);
@@ -264,6 +272,22 @@ export function variantName(sharing, nKvHeads, nHeads) {
 
 // Controls
 
+/** A button that stays where it is, and in reach of the keyboard, when it has nothing to do. */
+function action(text, onclick, kind = null) {
+  const press = () => node.getAttribute("aria-disabled") !== "true" && onclick();
+  const node = h("button", { type: "button", class: kind, onclick: press }, text);
+  return {
+    node,
+    update(off, label = text) {
+      node.setAttribute("aria-disabled", String(off));
+      if (node.textContent !== label) node.textContent = label;
+    },
+  };
+}
+
+/** Whether a key is a command to the browser, such as Alt with an arrow to go back. */
+const isCommand = (event) => event.altKey || event.ctrlKey || event.metaKey;
+
 function nearest(stops, value) {
   const distance = (stop) => Math.abs(Math.log(stop / value));
   return stops.reduce((best, stop, i) => (distance(stop) < distance(stops[best]) ? i : best), 0);
@@ -285,6 +309,11 @@ function radios({ legend, hint, two, onchoose }) {
   return {
     root,
     note,
+    /** Say why something cannot be chosen; "" where all can. A hidden note would be read out all the same. */
+    explain(...parts) {
+      note.replaceChildren(...parts.filter((part) => part !== ""));
+      note.hidden = note.childNodes.length === 0;
+    },
     /** options: [{ value, title, detail, disabled, swatch }] */
     update(options, value) {
       const signature = JSON.stringify(options.map((o) => [o.value, o.title, o.detail, o.swatch]));

@@ -31,8 +31,6 @@ select:focus-visible, textarea:focus-visible, [tabindex]:focus-visible { outline
 .status p { flex: 1 1 240px; }
 progress { flex: 1 1 160px; height: 12px; accent-color: var(--accent); }
 .primary { background: var(--accent); color: var(--bg); border-color: var(--accent); font-weight: 600; }
-button[aria-disabled="true"] { background: var(--soft); color: var(--muted); border-color: var(--line);
-  cursor: default; }
 
 .bar { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
 .bar .slide { flex: 1 1 180px; display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 10px;

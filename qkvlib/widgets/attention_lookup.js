@@ -315,7 +315,7 @@ function grip({ className, face, reach, onmove }) {
   root.addEventListener("keydown", (event) => {
     const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
     const way = ways[event.key];
-    if (!way) return;
+    if (!way || isCommand(event)) return;
     event.preventDefault(); // the page would scroll
     const step = event.shiftKey ? 0.5 : 0.1;
     move([at[0] + way[0] * step, at[1] + way[1] * step], 0.01);
@@ -675,7 +675,7 @@ function render({ model, el }) {
       "picture stays flat, and every dot product is multiplied by that before it is scaled.";
     sum.replaceChildren(...workedOut(state, scores, weights, out));
 
-    live.say(
+    live.follow(
       `Most weight on ${state.labels[lead]}, ${shareText(weights[lead])}. Output ${out}. ` +
         `In effect ${short(effectiveKeys(weights))} of ${plural(weights.length, "key")} read.`,
     );

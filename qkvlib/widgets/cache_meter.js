@@ -345,11 +345,24 @@ function render({ model, el }) {
     tokens: make("tokens", "Context", "tokens per user"),
     batch_size: make("batch_size", "Users", "served at once"),
     n_layers: make("n_layers", "Layers", ""),
-    n_heads: make("n_heads", "Query heads", "", (n) => set(withHeads(get(), n))),
+    n_heads: make("n_heads", "Query heads", "", (n) => setHeads(n)),
     head_dim: make("head_dim", "Head width", "head_dim"),
     budget_gb: make("budget_gb", "Memory budget", "GB"),
   };
-  const presets = h("div", { class: "options" });
+  // KV heads as they were chosen, by hand or from Python: a number of query heads on the way to the
+  // one that is meant (3 on the way to 32) must not take them away for good.
+  let wished = { n_heads: first.n_heads, n_kv_heads: first.n_kv_heads };
+  let made = wished; // what became of them here
+  const setHeads = (n, changes = {}) => {
+    made = withHeads({ ...get(), ...wished }, n);
+    set({ ...changes, ...made });
+  };
+  const shape = ["n_layers", "n_heads", "head_dim"];
+  const presets = first.presets.map((preset) => {
+    const { name, n_layers, n_heads, head_dim } = preset;
+    const onclick = () => setHeads(n_heads, { n_layers, head_dim });
+    return { preset, node: h("button", { type: "button", onclick }, name) };
+  });
 
   const total = h("span", { class: "total" });
   const save = h("span", { class: "save" });
@@ -425,7 +438,12 @@ function render({ model, el }) {
       h(
         "div",
         { class: "more" },
-        h("fieldset", {}, h("legend", {}, "Model shape"), presets),
+        h(
+          "fieldset",
+          {},
+          h("legend", {}, "Model shape"),
+          h("div", { class: "options" }, ...presets.map((each) => each.node)),
+        ),
         numbers.n_layers.root, numbers.n_heads.root, numbers.head_dim.root,
         dtype.root, units.root,
       ),
@@ -457,29 +475,23 @@ function render({ model, el }) {
         },
         text,
       );
-    const show = (note, ...content) => {
-      note.hidden = content.length === 0;
-      note.replaceChildren(...content);
-    };
     const all = state.n_heads;
     if (!mha) {
-      show(
-        sharing.note,
+      sharing.explain(
         `${tied.join(" and ")} need one KV head for every query head, because a query head is ` +
           `its own key head: ${all}, not ${state.n_kv_heads}.`,
         h("div", { class: "options" }, wayOut(`Use ${all} KV heads`, { n_kv_heads: all }, sharing)),
       );
-    } else show(sharing.note);
+    } else sharing.explain();
     if (chosen?.ties_query && all > 1) {
       const free = untied(state);
-      show(
-        kv.note,
+      kv.explain(
         `Fewer KV heads are off: under ${chosen.name} a query head is its own key head, so ` +
           `${all} query heads keep ${all}. To share heads, free the query.`,
         h("div", { class: "options" },
           wayOut(`Use ${free.name} ${free.tuple_form}`, { sharing: free.name }, kv)),
       );
-    } else show(kv.note);
+    } else kv.explain();
   }
 
   function update() {
@@ -489,6 +501,10 @@ function render({ model, el }) {
     const size = (n) => formatBytes(n, binary);
     const problem = refusal(state);
     const mha = state.n_kv_heads === state.n_heads;
+    if (["n_heads", "n_kv_heads"].some((name) => state[name] !== made[name])) {
+      const { n_heads, n_kv_heads } = state;
+      wished = made = { n_heads, n_kv_heads };
+    }
 
     sharing.update(
       state.sharings.map((s) => ({
@@ -523,26 +539,9 @@ function render({ model, el }) {
       ],
       state.units,
     );
-    const shape = ["n_layers", "n_heads", "head_dim"];
-    presets.replaceChildren(
-      ...state.presets.map((preset) =>
-        h(
-          "button",
-          {
-            type: "button",
-            "aria-pressed": String(shape.every((name) => preset[name] === state[name])),
-            onclick: (event) => {
-              const { n_layers, head_dim } = preset;
-              const index = [...presets.children].indexOf(event.currentTarget);
-              set({ n_layers, head_dim, ...withHeads(get(), preset.n_heads) });
-              update();
-              presets.children[index]?.focus();
-            },
-          },
-          preset.name,
-        ),
-      ),
-    );
+    for (const { preset, node } of presets) {
+      node.setAttribute("aria-pressed", String(shape.every((name) => preset[name] === state[name])));
+    }
     numbers.tokens.update(state.tokens, plural(state.tokens, "token"));
     numbers.batch_size.update(state.batch_size, plural(state.batch_size, "user"));
     numbers.n_layers.update(state.n_layers, plural(state.n_layers, "layer"));
@@ -674,7 +673,7 @@ function render({ model, el }) {
       ),
     );
 
-    live.say(
+    live.follow(
       `KV cache ${size(bytes)}, ${isBaseline ? "nothing" : formatShare(share)} saved, ` +
         `${isOver ? "over budget" : "within budget"}, room for ${plural(room.users, "user")}.`,
     );

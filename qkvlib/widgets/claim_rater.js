@@ -292,7 +292,6 @@ function render({ model, el }) {
     where.className = sentence.startsWith("Not kept") ? "lost" : "hint";
   }
 
-  let said = null;
   function update() {
     const ratings = get();
     const done = Object.keys(ratings).length;
@@ -304,9 +303,7 @@ function render({ model, el }) {
     reset.textContent = cleared ? "Undo reset" : "Reset";
     reset.disabled = done === 0 && !cleared;
     tellWhere();
-    // The first drawing is read where it stands; only changes are worth hearing.
-    if (said !== null && said !== progress) live.say(`${progress}.`);
-    said = progress;
+    live.follow(`${progress}.`);
   }
 
   function keep() {

@@ -373,31 +373,18 @@ function render({ model, el }) {
     h("span", {}, h("i"), "measured"),
     h("span", {}, h("i", { class: "b" }), "its 95 % interval"),
   );
-  const go = h(
-    "button",
-    {
-      type: "button",
-      class: "go",
-      onclick: () => {
-        const state = get();
-        set({ revealed: unique([...state.revealed, keyOf(shownIn(state))]) });
-      },
-    },
-    "Show what was measured",
-  );
-  const again = h(
-    "button",
-    {
-      type: "button",
-      onclick: () => {
-        const state = get();
-        const key = keyOf(shownIn(state));
-        const { [key]: _, ...others } = state.drawn;
-        set({ drawn: others, revealed: state.revealed.filter((each) => each !== key) });
-      },
-    },
-    "Draw again",
-  );
+  const reveal = () => {
+    const state = get();
+    set({ revealed: unique([...state.revealed, keyOf(shownIn(state))]) });
+  };
+  const forget = () => {
+    const state = get();
+    const key = keyOf(shownIn(state));
+    const { [key]: _, ...others } = state.drawn;
+    set({ drawn: others, revealed: state.revealed.filter((each) => each !== key) });
+  };
+  const go = action("Show what was measured", reveal, "go");
+  const again = action("Draw again", forget);
   const told = h("div", { class: "told" });
   const numbers = table();
   const live = announcer();
@@ -410,7 +397,7 @@ function render({ model, el }) {
       h("div", { class: "picks" }, names.root, axes.root),
       h("div", { class: "chart" }, what, picture.ys, picture.root, picture.xs, axis),
       legend,
-      h("div", { class: "doing" }, go, again),
+      h("div", { class: "doing" }, go.node, again.node),
       told,
       numbers.root,
     ),
@@ -418,7 +405,6 @@ function render({ model, el }) {
   );
   const staged = stage(root, CSS);
 
-  let said = null;
   function update() {
     const state = get();
     const curve = shownIn(state);
@@ -444,8 +430,8 @@ function render({ model, el }) {
     what.textContent = state.unit;
     axis.textContent = curve.axis;
     picture.update(state);
-    go.disabled = !line || isRevealed;
-    again.disabled = !line && !isRevealed;
+    go.update(!line || isRevealed);
+    again.update(!line && !isRevealed);
     const words = wordsOf(curve, line, isRevealed);
     told.replaceChildren(
       ...(words.length ? words : ["Nothing drawn yet. What will happen with each doubling?"]).map((each) =>
@@ -454,8 +440,7 @@ function render({ model, el }) {
     );
     numbers.update(curve, line, isRevealed);
     const sentence = `${key}. ${words.join(" ")}`;
-    if (said !== null && said !== sentence) live.say(sentence);
-    said = sentence;
+    live.follow(sentence);
   }
   const unfollow = follow(model, STATE, update);
   update();

@@ -418,10 +418,9 @@ function render({ model, el }) {
       state.n_kv_heads,
     );
     const tied = state.sharings.filter((s) => s.ties_query).map((s) => s.name).join(" and ");
-    sharing.note.hidden = mha;
-    sharing.note.textContent = `${tied} need all ${all} KV heads: a query head is its own key head.`;
-    kv.note.hidden = !chosen?.ties_query || all === 1;
-    kv.note.textContent = `With ${chosen?.name} a query head is its own key head, so all ${all} stay.`;
+    sharing.explain(mha ? "" : `${tied} need all ${all} KV heads: a query head is its own key head.`);
+    const stay = chosen?.ties_query && all > 1;
+    kv.explain(stay ? `With ${chosen.name} a query head is its own key head, so all ${all} stay.` : "");
     dtype.update(
       Object.entries(state.item_bytes).map(([name, n]) => ({ value: name, title: name, detail: `${n} bytes` })),
       state.dtype,
@@ -510,7 +509,7 @@ function render({ model, el }) {
             : h("td", { class: "no" }, "does not fit")),
       ),
     );
-    live.say(
+    live.follow(
       `A step takes at least ${formatSeconds(step.seconds)}, ${each}, waiting for ${step.limit}. ` +
         `${step.fits ? "It fits" : "It does not fit"}: ${size(step.bytes)} of ${size(machine.memory)}.`,
     );

@@ -88,8 +88,6 @@ code, .text, .tokens, .glyph { font-family: ui-monospace, SFMono-Regular, Menlo,
 .controls button { flex: 1 1 auto; }
 .controls .primary { flex-basis: 100%; }
 .primary { background: var(--accent); color: var(--bg); border-color: var(--accent); font-weight: 600; }
-button[aria-disabled="true"] { background: var(--soft); color: var(--muted); border-color: var(--line);
-  cursor: default; }
 
 .phase { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: baseline; align-content: start;
   min-height: 120px; }
@@ -415,23 +413,15 @@ function render({ model, el }) {
     drawPlayer();
   };
 
-  const button = (label, act, kind) =>
-    h("button", {
-      type: "button",
-      class: kind,
-      onclick: (event) => {
-        if (event.currentTarget.getAttribute("aria-disabled") !== "true") act();
-      },
-    }, label);
   const by = (move) => () => {
     stop();
     go(move(model.get("at")));
     drawPlayer();
   };
-  const next = button("Next token", by((at) => at + 1), "primary");
-  const back = button("Back", by((at) => at - 1));
-  const restart = button("Start over", by(() => 0));
-  const player = button("Play", () => {
+  const next = action("Next token", by((at) => at + 1), "primary");
+  const back = action("Back", by((at) => at - 1));
+  const restart = action("Start over", by(() => 0));
+  const player = action("Play", () => {
     if (timer !== null) {
       stop();
       drawPlayer();
@@ -440,9 +430,7 @@ function render({ model, el }) {
     if (model.get("at") === last) go(0);
     play();
   });
-  const drawPlayer = () => {
-    player.textContent = timer === null ? "Play" : "Pause";
-  };
+  const drawPlayer = () => player.update(false, timer === null ? "Play" : "Pause");
   const slider = h("input", {
     type: "range", min: 0, max: last, step: 1, "aria-label": "Passes made",
     oninput: () => by(() => Number(slider.value))(),
@@ -487,7 +475,7 @@ function render({ model, el }) {
     h(
       "div",
       { class: "controls" },
-      next, back, player, restart,
+      ...[next, back, player, restart].map((each) => each.node),
       h("div", { class: "slide" }, slider, where),
     ),
     h("div", { class: "phase" }, chip, line),
@@ -503,7 +491,6 @@ function render({ model, el }) {
   );
   const staged = stage(root, CSS);
 
-  let said = null;
   function update() {
     const state = get();
     const run = runOf(state);
@@ -522,10 +509,9 @@ function render({ model, el }) {
       h("b", { class: "last" }, written.slice(-1).map(readable).join("")),
       h("span", { class: "caret", "aria-hidden": "true" }),
     );
-    const off = (node, is) => node.setAttribute("aria-disabled", String(is));
-    off(next, at === last);
-    off(back, at === 0);
-    off(restart, at === 0);
+    next.update(at === last);
+    back.update(at === 0);
+    restart.update(at === 0);
     if (Number(slider.value) !== at) slider.value = at;
     const { phase } = passOf(state);
     slider.setAttribute("aria-valuetext", `${at} of ${last}, ${phase}`);
@@ -544,9 +530,7 @@ function render({ model, el }) {
       at === 0
         ? words.chip
         : `${words.chip}, writes ${written.at(-1)}. ${words.without.label} ${words.cached.label}`;
-    // The first drawing is read where it stands; only changes are worth hearing.
-    if (said !== null && said !== sentence) live.say(sentence);
-    said = sentence;
+    if (timer === null) live.follow(sentence); // while it plays, every pass would be too much to hear
   }
 
   const unfollow = follow(model, ["at", "sharing"], update);

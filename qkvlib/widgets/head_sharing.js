@@ -661,7 +661,7 @@ function render({ model, el }) {
     }
     const sentences = quality(state);
     words.replaceChildren(...sentences.map((text) => h("p", {}, text)));
-    live.say(
+    live.follow(
       `${variant}: ${formatCount(perToken)} bytes per token, ` +
         `${saved > 0 ? formatShare(saved) : "nothing"} saved. ${sentences[0]}`,
     );

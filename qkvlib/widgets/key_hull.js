@@ -548,7 +548,6 @@ function render({ model, el }) {
     );
   }
 
-  let said = null;
   function update() {
     const state = get();
     const reading = readingOf(state);
@@ -565,6 +564,11 @@ function render({ model, el }) {
       state.sharing,
     );
     count.update(COUNTS.map((n) => ({ value: n, title: String(n) })), state.key_points.length);
+    // Points that came from elsewhere may be another example's; dragged ones keep theirs.
+    const isOf = (preset) => samePoints(state, preset);
+    if (!(chosen >= 0 && isOf(state.presets[chosen])) && state.presets.some(isOf)) {
+      chosen = state.presets.findIndex(isOf);
+    }
     presets.forEach((button, i) => button.setAttribute("aria-pressed", String(i === chosen)));
     task.textContent = state.presets[chosen]?.task ?? "Drag the points, or move them by the keyboard.";
     field.update(state, reading);
@@ -588,8 +592,7 @@ function render({ model, el }) {
       reading.weights.map((weight, i) => `key ${i + 1}: ${formatShare(weight)}`).join(", "),
     );
     const sentence = `${words.where} ${words.star}`;
-    if (said !== null && said !== sentence) live.say(sentence);
-    said = sentence;
+    live.follow(sentence);
   }
 
   const unfollow = follow(model, STATE, update);

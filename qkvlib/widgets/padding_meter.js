@@ -249,7 +249,6 @@ function render({ model, el }) {
     live.node,
   );
   const staged = stage(root, CSS);
-  let said = null;
 
   function update() {
     const state = get();
@@ -309,8 +308,7 @@ function render({ model, el }) {
       `Backwards: ${fixed(theirFirst.perplexity, 2)} and ${formatGap(theirSecond.gap)} would be ` +
       `${formatPerplexity(theirFirst.undone)} and ${formatGap(theirSecond.undone_gap)}.`;
     const sentence = `Padded to ${state.pad_to} bytes. ${verdict.textContent}`;
-    if (said !== null && said !== sentence) live.say(sentence);
-    said = sentence;
+    live.follow(sentence);
   }
 
   const unfollow = follow(model, STATE, update);

@@ -238,6 +238,7 @@ function render({ model, el }) {
     });
   };
   const whole = cellsOf(grid, () => ({ role: "gridcell", tabindex: -1 }));
+  whole.cells.forEach((cell, i) => cell.setAttribute("aria-label", placeText(i, grid[1])));
   watch(whole.cells);
   const board = h(
     "div",
@@ -249,7 +250,7 @@ function render({ model, el }) {
       onpointerleave: () => onhover(null),
       onkeydown: (event) => {
         const to = step(event.key, model.get("patch"), grid);
-        if (to === null) return;
+        if (to === null || isCommand(event)) return;
         event.preventDefault();
         hovered = null;
         set({ patch: to });

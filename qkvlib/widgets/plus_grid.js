@@ -343,7 +343,7 @@ function render({ model, el }) {
             "aria-label": "Patches of the image. Arrow keys choose one.",
             onkeydown: (event) => {
               const to = step(event.key, model.get("patch"), grid);
-              if (to === null) return;
+              if (to === null || isCommand(event)) return;
               event.preventDefault();
               hovered = null;
               set({ patch: to });

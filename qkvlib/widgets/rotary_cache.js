@@ -287,7 +287,7 @@ function render({ model, el }) {
         tabindex: 0,
         "aria-label": label,
         onkeydown: (event) => {
-          if (event.altKey || event.ctrlKey || event.metaKey) return;
+          if (isCommand(event)) return;
           const ends = { Home: -Infinity, End: Infinity };
           const to = event.key in ends ? ends[event.key] : get()[what] + KEYS[event.key];
           if (Number.isNaN(to)) return;
@@ -359,27 +359,41 @@ function render({ model, el }) {
 
   // The text, from what is projected to what is taken
 
-  const board = (count) => {
-    const dials = Array.from({ length: count }, dial);
-    return { dials, node: h("div", { class: "cells" }, ...dials.map((each) => each.root)) };
-  };
-  const n = given.key_hands.length;
+  const cells = () => h("div", { class: "cells" });
+  const board = () => ({ dials: [], node: cells() });
   function row(kind, ...boards) {
     const title = h("h3");
     const root = h("div", { class: `row ${kind}` }, title,
       h("div", {}, ...boards.map((each) => each.node ?? each)));
     return { root, title, say: (...parts) => title.replaceChildren(...parts) };
   }
-  const names = Array.from({ length: n }, () => h("div", { class: "name" }));
-  const bars = Array.from({ length: n }, () => h("div", { class: "bar" }, h("i"), h("span")));
-  const boards = Object.fromEntries(["plain", "first", "second", "key", "value"].map((name) => [name, board(n)]));
+  const boards = Object.fromEntries(["plain", "first", "second", "key", "value"].map((name) => [name, board()]));
+  const [nameCells, barCells] = [cells(), cells()];
   const rows = {
-    plain: row("", h("div", { class: "cells" }, ...names), boards.plain),
+    plain: row("", nameCells, boards.plain),
     kept: row("kept", boards.first, boards.second),
     key: row("", boards.key),
-    weights: row("", h("div", { class: "cells" }, ...bars)),
+    weights: row("", barCells),
     value: row("", boards.value),
   };
+  let n = 0;
+  let names = [];
+  let bars = [];
+  /** Python may give the text other tokens: a column for each. */
+  function match(count) {
+    if (count === n) return;
+    n = count;
+    const each = (make) => Array.from({ length: n }, make);
+    names = each(() => h("div", { class: "name" }));
+    bars = each(() => h("div", { class: "bar" }, h("i"), h("span")));
+    nameCells.replaceChildren(...names);
+    barCells.replaceChildren(...bars);
+    for (const place of Object.values(boards)) {
+      place.dials = each(dial);
+      place.node.replaceChildren(...place.dials.map((face) => face.root));
+    }
+    root.style.setProperty("--n", n);
+  }
 
   // What comes out
 
@@ -422,12 +436,11 @@ function render({ model, el }) {
     legend,
     live.node,
   );
-  root.style.setProperty("--n", n);
   const staged = stage(root, CSS);
 
-  let said = null;
   function update() {
     const state = get();
+    match(state.key_hands.length);
     const scheme = schemeOf(state);
     const speeds = speedsOf(state);
     const place = asksAt(state);
@@ -516,8 +529,7 @@ function render({ model, el }) {
     kept.textContent = words.kept;
     work.textContent = words.work;
     const sentence = `${scheme.title}, text at position ${state.start}, query at ${place}. ${words.verdict} Kept of each token: ${words.kept}`;
-    if (said !== null && said !== sentence) live.say(sentence);
-    said = sentence;
+    live.follow(sentence);
   }
 
   halt();

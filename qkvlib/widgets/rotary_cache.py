@@ -131,6 +131,14 @@ def _is_hands(value: Any, longest: float) -> bool:
     )
 
 
+def _check_pairs(keys: Sequence[Any], words: Sequence[str]) -> None:
+    if len(words) != len(keys):
+        raise traitlets.TraitError(
+            f"{len(keys)} keys and {len(words)} words: each key belongs to a word. "
+            "Change both at once with .update(key_hands=…, words=…)."
+        )
+
+
 class RotaryCache(CourseWidget):
     """One head of four columns, drawn as two hands of a clock, that reads a text from its cache.
 
@@ -213,12 +221,19 @@ class RotaryCache(CourseWidget):
                 f"key_hands={value!r}: expected {_FEWEST} to {_MOST} keys, each {HANDS} hands "
                 "(x, y) that are longer than 0 and at most 1 long."
             )
-        if self.words and len(self.words) != len(value):
+        _check_pairs(value, self.words)
+        if self.start + len(value) + self.ahead > POSITIONS:
             raise traitlets.TraitError(
-                f"{len(value)} keys and {len(self.words)} words: each key belongs to a word. "
-                "Change both at once with .update(key_hands=…, words=…)."
+                f"{len(value)} keys with start={self.start} and ahead={self.ahead}: text and query "
+                f"have {POSITIONS} positions. Change all at once with "
+                ".update(key_hands=…, words=…, start=…)."
             )
         return [[[float(x) for x in hand] for hand in key] for key in value]
+
+    @traitlets.validate("words")
+    def _check_words(self, proposal: dict[str, Any]) -> list[str]:
+        _check_pairs(self.key_hands, proposal["value"])
+        return list(proposal["value"])
 
     @traitlets.validate("query_hands")
     def _check_query(self, proposal: dict[str, Any]) -> list[Any]:

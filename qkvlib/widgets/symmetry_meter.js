@@ -128,11 +128,13 @@ export function verdict(state) {
     return `${law} One wish can be had: make one key longer, in nearly the same direction.`;
   }
   const one = wishes[0] ? 0 : 1;
-  const lengths = [one, 1 - one].map((i) => short(Math.hypot(...state.key_points[i])));
+  const [own, other] = [one, 1 - one].map((i) => Math.hypot(...state.key_points[i]));
   const [who, whom] = [state.labels[one], state.labels[1 - one]];
+  const lengths =
+    short(own) === short(other) ? "by a hair" : `${short(other)} against ${short(own)}`;
   const why =
-    Number(lengths[1]) > Number(lengths[0])
-      ? `the key of ${whom} is longer, ${lengths[1]} against ${lengths[0]}`
+    other > own
+      ? `the key of ${whom} is longer, ${lengths}`
       : "the column term favours its place";
   return `${who} prefers ${whom}: ${why}. ${law}`;
 }
@@ -282,7 +284,7 @@ function grip({ kind, reach, onmove }) {
   root.addEventListener("keydown", (event) => {
     const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
     const way = ways[event.key];
-    if (!way) return;
+    if (!way || isCommand(event)) return;
     event.preventDefault(); // the page would scroll
     const step = event.shiftKey ? 0.5 : 0.1;
     move([at[0] + way[0] * step, at[1] + way[1] * step], 0.01);
@@ -419,8 +421,8 @@ function render({ model, el }) {
     {
       type: "button",
       onclick: () => {
-        const { key_points, query_points, gain, row, column } = first;
-        set({ key_points, query_points, gain, row, column });
+        const { labels, key_points, query_points, gain, row, column } = first;
+        set({ labels, key_points, query_points, gain, row, column });
       },
     },
     "Start again",
@@ -591,7 +593,7 @@ function render({ model, el }) {
     const [one, two] = wished.map((yes, i) =>
       `${labels[i]} ${yes ? "prefers" : "does not prefer"} ${labels[1 - i]}`,
     );
-    live.say(
+    live.follow(
       `${one}; ${two}. Asymmetry ${short(asymmetry.all)}, pull ${short(asymmetry.pull)}, ` +
         `flow ${short(asymmetry.flow)}.`,
     );

@@ -104,6 +104,37 @@ def test_keyboard_alone(meters: Callable[..., Any]) -> None:
     assert outline == "solid"
 
 
+def test_a_number_typed_digit_by_digit_keeps_the_kv_heads(meters: Callable[..., Any]) -> None:
+    """3 is on the way to 32, and has no four KV heads to share."""
+    page = meters(CacheMeter(n_heads=16, n_kv_heads=4))
+    box = page.get_by_role("spinbutton", name="Query heads")
+    box.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("32", delay=30)
+    assert (trait(page, "n_heads"), trait(page, "n_kv_heads")) == (32, 4)
+    for heads, kv in ((12, 4), (6, 3), (8, 4)):
+        box.fill(str(heads))
+        assert (trait(page, "n_heads"), trait(page, "n_kv_heads")) == (heads, kv)
+    radio(page, "KV heads", "8").click()
+    box.fill("16")
+    assert trait(page, "n_kv_heads") == 16, "MHA was chosen, and stays"
+    put(page, n_kv_heads=2)
+    box.fill("6")
+    assert trait(page, "n_kv_heads") == 2
+
+
+def test_a_shape_chosen_by_keyboard_keeps_the_focus(meters: Callable[..., Any]) -> None:
+    page = meters()
+    page.get_by_role("button", name="1.2B").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('.qkv-widget').qkvModel.get('n_heads') === 32")
+    page.wait_for_timeout(50)
+    inside = page.locator(".meter").evaluate(
+        "(root) => root.getRootNode().activeElement.textContent"
+    )
+    assert inside == "1.2B"
+
+
 def test_a_value_out_of_range_is_refused_and_undone(meters: Callable[..., Any]) -> None:
     page = meters()
     box = page.get_by_role("spinbutton", name="Layers")
@@ -209,6 +240,12 @@ def test_fingers_find_their_targets(meters: Callable[..., Any]) -> None:
     assert small == []
     radio(page, "KV heads", "8").tap()
     assert trait(page, "n_kv_heads") == 8
+
+
+def test_nothing_is_announced_before_something_changes(meters: Callable[..., Any]) -> None:
+    page = meters()
+    page.wait_for_timeout(700)
+    assert page.locator("[role=status]").text_content() == ""
 
 
 def test_the_total_is_announced_once_it_rests(meters: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from qkvlib.widgets import RotaryCache
 
-from widget_pages import fits, in_both_themes, trait
+from widget_pages import fits, in_both_themes, put, trait
 
 pytestmark = pytest.mark.browser
 
@@ -130,6 +130,26 @@ def test_the_text_moves_by_itself_and_stops(rotary: Callable[..., Any]) -> None:
     assert trait(page, "start") == 0
     page.get_by_role("button", name="Stop").click()
     assert page.get_by_role("button", name="Move along").is_visible()
+
+
+def test_python_may_give_it_another_text(rotary: Callable[..., Any]) -> None:
+    page = rotary()
+    hands = trait(page, "key_hands")
+    for keys in (hands[:3], [*hands, *hands[:3]]):
+        letters = [chr(ord("P") + i) for i in range(len(keys))]
+        put(page, key_hands=keys, words=letters)
+        page.wait_for_function(
+            "(n) => document.querySelector('.qkv-widget [data-lm-suppress-shortcuts]')"
+            ".shadowRoot.querySelectorAll('.bar').length === n",
+            arg=len(keys),
+        )
+        assert (
+            page.locator(".name").evaluate_all("(all) => all.map((n) => n.firstChild.data)")
+            == letters
+        )
+        assert (
+            text(page).get_attribute("aria-valuetext") == f"text at positions 0 to {len(keys) - 1}"
+        )
 
 
 @pytest.mark.parametrize("width", [360, 1100])

@@ -107,6 +107,8 @@ test("with one projection and a gain of zero or more nobody gets both", () => {
 });
 
 test("the verdict names who is longer, or the column term", () => {
+  const hair = state({ key_points: [[2.15, 2.1], [2.2, 2.05], ...state({}).key_points.slice(2)] });
+  assert.match(meter.verdict(hair), /^A prefers B: the key of B is longer, by a hair\./);
   assert.match(meter.verdict(state({})), /^A prefers B: the key of B is longer, 2\.00 against 1\.00\./);
   const favoured = state({ variant: "tied+", key_points: [[2, 0], [1, 0], [0, 1]], column: 4 });
   assert.match(meter.verdict(favoured), /^A prefers B: the column term favours its place\..*cancelled/);

@@ -95,6 +95,11 @@ def test_what_is_kept_is_what_the_configuration_keeps() -> None:
         ({"turning": 3}, ["expected 1 or 2 hands"]),
         ({"key_hands": [[[1, 0], [0, 1]]]}, ["expected 2 to 8 keys"]),
         ({"key_hands": [[[1, 0], [0, 1]]] * 3}, ["3 keys and 5 words"]),
+        ({"words": ["A"]}, ["5 keys and 1 words", ".update(key_hands=…, words=…)"]),
+        (
+            {"key_hands": [[[1, 0], [0, 1]]] * 8, "words": list("ABCDEFGH"), "start": 25},
+            ["8 keys with start=25 and ahead=2", "32 positions"],
+        ),
         ({"key_hands": [[[1, 1], [0, 1]]] * 5}, ["at most 1 long"]),
         ({"query_hands": [[0, 0], [0, 1]]}, ["longer than 0"]),
         ({"query_hands": [[4, 0], [0, 1]]}, ["at most 3 long"]),
