@@ -6,10 +6,10 @@ tensor per name in ``config.cached``: two names, two tensors; one name, one tens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qkvlib.config import StackConfig
 
@@ -42,7 +42,12 @@ class LayerCache:
             Name -> view of shape (B, G, S, its columns) on all S tokens held, old and new.
         """
         end = self.length + new[next(iter(self.tensors))].shape[2]
-        if end > self.capacity and self._chunk is not None:
+        if end > self.capacity:
+            if self._chunk is None:
+                raise ValueError(
+                    f"{end} tokens for a layer with room for {self.capacity}. Make a larger cache, "
+                    "or call cache.truncate() or cache.reset()."
+                )
             self._grow(-(-end // self._chunk) * self._chunk)
         for name, tensor in self.tensors.items():
             tensor[:, :, self.length : end] = new[name]
@@ -55,6 +60,15 @@ class LayerCache:
             grown = old.new_zeros((batch, heads, capacity, dim))
             grown[:, :, : self.length] = old[:, :, : self.length]
             self.tensors[name] = grown
+
+
+def marks(weights: Iterable[Tensor]) -> tuple[tuple[int, int], ...]:
+    """What tells whether tensors are the same ones, unchanged: where each lies, and its version.
+
+    PyTorch counts what is done to a tensor in place, except through ``.data``, and for tensors made
+    in inference mode.
+    """
+    return tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
 
 
 class KVCache:
@@ -158,8 +172,27 @@ class KVCache:
             for tensor in layer.tensors.values()
         )
 
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse a model of another shape: it would raise deep inside, or worse, broadcast.
+
+        Args:
+            model: Whose keys and values are to be kept.
+
+        Raises:
+            ValueError: If the cache was made for another one.
+        """
+        for name in ("n_layers", "n_kv_heads", "head_dim", "sharing", "cached"):
+            theirs, ours = getattr(self.config, name), getattr(model.config, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"the cache was made for {name}={theirs}, the model has {name}={ours}. "
+                    "Make the cache from the model: KVCache(model.config)."
+                )
+
     def check_room(self, batch_size: int, tokens: int) -> None:
         """Refuse new tokens that do not fit, before any layer is written.
+
+        What a pass that was interrupted has left in some of the layers is forgotten.
 
         Args:
             batch_size: Sequences in the new batch.
@@ -173,6 +206,7 @@ class KVCache:
                 f"batch of {batch_size} sequences for a cache of {self.batch_size}: make a cache "
                 f"with batch_size={batch_size}."
             )
+        self.truncate(self.length)
         if self.length + tokens > self.max_length:
             raise ValueError(
                 f"{tokens} new tokens do not fit: the cache holds {self.length} of at most "

@@ -164,11 +164,13 @@ class Checkpoint:
                 continue  # AdamW makes its state at the first update
             for name, parameter in model.named_parameters():
                 if name not in moments:
+                    if not parameter.requires_grad:
+                        continue  # frozen: AdamW has never seen it
                     raise CheckpointError(
                         f"{self.path} lacks AdamW's {key} of {name}. Train again in another folder."
                     )
                 optimizer.state[parameter][key] = moments[name].to(parameter.device)
-        _set_random_state(self.tensors)
+        _set_random_state(self.tensors, next(model.parameters()).device)
 
     def _part(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -193,10 +195,10 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     return state
 
 
-def _set_random_state(tensors: Mapping[str, Tensor]) -> None:
+def _set_random_state(tensors: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    if "random.cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
 
 
 def find_run(folder: Path, resume: bool) -> Path | None:

@@ -148,7 +148,10 @@ def _training_options(command: F) -> F:
         click.option("--n-heads", type=int, help="Query heads."),
         click.option("--d-ff", type=int, help="Width of the MLP.  [default: 4 x --d-model]"),
         click.option("--dropout", type=float, default=0.0, show_default=True),
-        click.option("--batch-size", default=16, show_default=True, help="Inputs a step."),
+        click.option(
+            "--batch-size", type=click.IntRange(min=1), default=16, show_default=True,
+            help="Inputs a step.",
+        ),
         click.option("--lr", default=2e-3, show_default=True, help="Highest learning rate."),
         click.option("--eval-every", default=100, show_default=True, help="Steps between."),
         click.option("--save-every", default=100, show_default=True, help="Steps between."),
@@ -228,7 +231,11 @@ def synthetic(task_name: str, length: int, seed: int, threads: int | None, **opt
 
 @train.command()
 @click.argument("name", metavar="NAME")
-@click.option("--patch-size", type=int, help="Side of a patch, in pixels.  [default: a quarter]")
+@click.option(
+    "--patch-size",
+    type=click.IntRange(min=1),
+    help="Side of a patch, in pixels.  [default: a quarter]",
+)
 @click.option("--image-size", type=int, help="Of a folder of your own: scale to this side.")
 @click.option(
     "--shift",

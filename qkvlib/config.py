@@ -321,7 +321,7 @@ class ModelConfig(StackConfig):
             )
         if not 1 < self.rope_base < float("inf"):
             raise ConfigError(f"rope_base={self.rope_base!r}: expected a number above 1.")
-        columns = self.rope_fraction * self.head_dim
+        columns = round(self.rope_fraction * self.head_dim, 6)  # 0.14 of 100 is 14.000000000000002
         if columns != int(columns) or columns % 2:
             raise ConfigError(
                 f"rope_fraction={self.rope_fraction:g} of head_dim={self.head_dim} is "
@@ -339,7 +339,7 @@ class ModelConfig(StackConfig):
     @property
     def rotary_dim(self) -> int:
         """Columns of each head that turn with the position; 0 without rotary positions."""
-        return int(self.rope_fraction * self.head_dim) if self.position == "rope" else 0
+        return round(self.rope_fraction * self.head_dim) if self.position == "rope" else 0
 
     @property
     def cached(self) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from qkvlib.cache import LayerCache
-from qkvlib.checkpoint import distinct_state
+from qkvlib.checkpoint import CHECKPOINT_FILE, distinct_state
 from qkvlib.config import ModelConfig, config_from_dict
 from qkvlib.models import GPT, Encoder, TokenTransformer, Transformer, build_model
 from qkvlib.records import write_atomically
@@ -272,7 +272,8 @@ def export_onnx(
 
     Raises:
         ExportError: If it is another kind of model, a library is missing, a length was frozen, the
-            weights would lie in another folder, or one of them is too large for float16.
+            weights would lie in another folder or over a run's checkpoint, or one of them is too
+            large for float16.
     """
     path = Path(path)
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
@@ -290,13 +291,22 @@ def export_onnx(
             f"weights={weights} and the graph {path} are in two folders. A graph finds its weights "
             f"by their name beside it: write them to {path.with_suffix('.safetensors')}."
         )
-    if half:
-        for name, parameter in model.named_parameters():
-            _halved(name, parameter)
+    if weights is not None and Path(weights).name in (path.name, CHECKPOINT_FILE):
+        raise ExportError(
+            f"weights={weights} would be written over: it is the graph itself, or the checkpoint "
+            "of a run, which only training can make again. Give the weights a name of their own, "
+            f"such as {path.with_suffix('.safetensors')}."
+        )
+    # Only weights: a table of sines is not one, and round_to_half leaves it as it is too.
+    narrowed = {
+        _numbers(_halved(name, weight.detach().cpu()).numpy())
+        for name, weight in model.named_parameters()
+        if half and weight.numel() >= _HALF_FROM
+    }
     proto = _traced(model)
     _check_lengths(proto, model.config)
     places = {} if weights is None else _places(save_weights(model, weights, half=half))
-    _move_weights(proto, places, np.dtype(np.float16 if half else np.float32))
+    _move_weights(proto, places, narrowed, np.dtype(np.float16 if half else np.float32))
     entry = proto.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(model.config.to_dict())
     write_atomically(path, proto.SerializeToString())
@@ -395,8 +405,10 @@ def _places(path: Path) -> dict[_Numbers, _Place]:
     }
 
 
-def _move_weights(proto: Any, places: Mapping[_Numbers, _Place], dtype: np.dtype) -> None:
-    """Have the graph read its weights from their places, and keep the rest of them in ``dtype``.
+def _move_weights(
+    proto: Any, places: Mapping[_Numbers, _Place], inside: Container[_Numbers], dtype: np.dtype
+) -> None:
+    """Have the graph read its weights from their places, or keep them ``inside`` in ``dtype``.
 
     A weight that the tracer has transposed is transposed back where the graph begins; a runtime
     does so once, when it loads the graph.
@@ -411,7 +423,8 @@ def _move_weights(proto: Any, places: Mapping[_Numbers, _Place], dtype: np.dtype
         values = numpy_helper.to_array(tensor).astype(dtype)
         place = places.get(_numbers(values))
         turned = place is None and (place := places.get(_numbers(values.T))) is not None
-        narrow = dtype != np.float32 and (place is not None or values.size >= _HALF_FROM)
+        kept = _numbers(values) in inside or _numbers(values.T) in inside
+        narrow = dtype != np.float32 and (place is not None or kept)
         steps: list[tuple[str, dict[str, Any]]] = []
         steps += [("Cast", {"to": TensorProto.FLOAT})] * narrow + [("Transpose", {})] * turned
         if place is None and not narrow:

@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import filelock
 from platformdirs import user_cache_dir
 
 from qkvlib.records import write_atomically
 from qkvlib.sharing import unknown_name
 
 FILE_NAME: Final = "journal.json"
+
+_PATIENCE: Final = 10  # s to wait for another notebook that is writing
 
 _memory: dict[str, dict[str, Any]] = {}
 
@@ -89,11 +92,15 @@ def predict(key: str, value: Any, *, unit: str = "") -> None:
             f"{key}: {value!r} cannot be written down ({error}). Give a number, a string, or a "
             "list or dictionary of them."
         ) from None
-    entries = _load()
-    entries[key] = {"value": value, "unit": unit, "when": int(time.time())}
-    if not _is_static():
+    entry = {"value": value, "unit": unit, "when": int(time.time())}
+    if _is_static():
+        _load()[key] = entry
+    else:
         path = cache_dir() / FILE_NAME
-        write_atomically(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_name(f".{FILE_NAME}.lock"), timeout=_PATIENCE):
+            entries = _load() | {key: entry}  # another notebook may have written meanwhile
+            write_atomically(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     print(f"Written down: {_with_unit(value, unit)}.")
 
 

@@ -44,7 +44,7 @@ import torch
 from torch import Tensor
 
 from qkvlib.accounting import bytes_per_token, count_parameters
-from qkvlib.cache import KVCache
+from qkvlib.cache import KVCache, marks
 from qkvlib.checkpoint import load_checkpoint
 from qkvlib.config import ModelConfig
 from qkvlib.export import METADATA_KEY, load_weights
@@ -124,9 +124,7 @@ class _Held:
 
     def follow_the_weights(self) -> None:
         """Forget what weights have read that are no longer the model's: its owner may train it."""
-        weights = self.model.parameters()
-        # A tensor counts what is done to it in place, unless inference mode has made it.
-        now = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
+        now = marks(self.model.parameters())
         if now != self.made_by:
             self.tokens.clear()
             self.made_by = now

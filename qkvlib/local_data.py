@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import filelock
 from platformdirs import user_cache_path
 
 from qkvlib.fetch import FetchError
+from qkvlib.records import lock_folder
 
 DATA_FOLDER_VARIABLE: Final = "QKV_DATA"
 
@@ -33,15 +33,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         FetchError: If another fetch is writing there, or it cannot be written in.
     """
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    said = f"another fetch is writing in {folder}. Wait until it has ended, and try again."
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock:
+        with lock_folder(folder, FetchError(said)):
             yield
-    except filelock.Timeout:
-        raise FetchError(
-            f"another fetch is writing in {folder}. Wait until it has ended, and try again."
-        ) from None
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise FetchError(
             f"the data folder {folder} cannot be used ({error.strerror}). Name one that is yours "

@@ -163,7 +163,7 @@ class TokenTransformer(Transformer):
                 "least one position. For a single sequence use tokens[None]."
             )
         if cache is not None:
-            self._check_cache(cache)
+            cache.check_model(self)
             cache.check_room(*tokens.shape)
             if start not in (None, cache.length):
                 raise ValueError(
@@ -183,16 +183,6 @@ class TokenTransformer(Transformer):
         x, all_maps = self._run(x, cache, return_attention, start)
         logits: Tensor = self.head(x)
         return (logits, all_maps) if return_attention else logits
-
-    def _check_cache(self, cache: KVCache) -> None:
-        """A cache made for another shape would raise deep inside, or worse, broadcast."""
-        for name in ("n_layers", "n_kv_heads", "head_dim", "sharing", "cached"):
-            theirs, ours = getattr(cache.config, name), getattr(self.config, name)
-            if theirs != ours:
-                raise ValueError(
-                    f"the cache was made for {name}={theirs}, the model has {name}={ours}. "
-                    "Make the cache from the model: KVCache(model.config)."
-                )
 
 
 class GPT(TokenTransformer):

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qkvlib.attention import Attention
-from qkvlib.cache import KVCache, LayerCache
+from qkvlib.cache import KVCache, LayerCache, marks
 from qkvlib.models import GPT
 from qkvlib.rotary import RotateOnRead
 
@@ -75,8 +75,8 @@ def rebuilding(attention: Attention) -> Rebuilding:
     if config.rotary_dim and not isinstance(attention.scheme, RotateOnRead):
         raise ValueError(
             "position='rope' keeps keys turned by their position, and W_K is undone on keys as "
-            "projected. Build the model with rope_scheme='rotate_on_read', which has the same "
-            "weights and logits."
+            "projected. Build the model with rope_scheme='rotate_on_read': it takes the same "
+            "weights, and has the logits of rope_scheme='two_tensors'."
         )
     weight, bias = attention.in_proj.weight.detach(), attention.in_proj.bias
     _, w_k, w_v = torch.split(weight.double(), attention.widths)
@@ -125,7 +125,8 @@ class RebuildCache(KVCache):
 
     Raises:
         ConditioningError: If the estimate is beyond the tolerance in some layer.
-        ValueError: If the model is of another kind, or as for :class:`~qkvlib.KVCache`.
+        ValueError: If the model is of another kind, or as for :class:`~qkvlib.KVCache`. In use also
+            where it is given to another model, or to this one with other weights.
 
     Each decoding step multiplies all S keys by a matrix (d_model, d_model): less memory is paid for
     with more arithmetic. That matrix takes the place of W_V, so it needs no room of its own.
@@ -141,6 +142,7 @@ class RebuildCache(KVCache):
         tolerance: float = 1e-2,
     ) -> None:
         weight = next(model.parameters())
+        self._made_of = marks(_projections(model))
         ways = [rebuilding(part) for part in model.modules() if isinstance(part, Attention)]
         self.conditions = [how.condition for how in ways]
         _judge(self.conditions, weight.dtype, tolerance)
@@ -159,6 +161,21 @@ class RebuildCache(KVCache):
 
     def _kept(self) -> Mapping[str, int]:
         return {"k": self.config.cached["k"]}  # never any room for values
+
+    def check_model(self, model: nn.Module) -> None:
+        """Refuse any model but the one it was made from: its weights rebuild the values."""
+        super().check_model(model)
+        if marks(_projections(model)) != self._made_of:
+            raise ValueError(
+                "this RebuildCache computes values by the weights of the model it was made from, "
+                "as they were then; this is another model, or it was trained or moved since. Make "
+                "the cache anew: RebuildCache(model)."
+            )
+
+
+def _projections(model: nn.Module) -> list[Tensor]:
+    parts = [part for part in model.modules() if isinstance(part, Attention)]
+    return [weight for part in parts for weight in part.in_proj.parameters()]
 
 
 def _judge(conditions: list[float], dtype: torch.dtype, tolerance: float) -> None:

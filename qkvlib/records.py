@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import json
 import math
 import os
 import platform
+import uuid
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
+
+import filelock
 
 from qkvlib.config import StackConfig, config_from_dict
 from qkvlib.sharing import SHARINGS, Variant, unknown_name
@@ -35,13 +40,18 @@ def write_atomically(path: str | PathLike[str], data: bytes | str) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, because a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    # Beside the target, because a rename is atomic only within one file system; with a name of
+    # its own, because somebody else may be writing the same file.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     if os.name == "posix":
         # The rename itself reaches the disk only with its folder.
         folder = os.open(path.parent, os.O_RDONLY)
@@ -49,6 +59,29 @@ def write_atomically(path: str | PathLike[str], data: bytes | str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def remove_leftovers(path: str | PathLike[str]) -> None:
+    """Remove what killed writers of a file left beside it. Call it where nobody else writes."""
+    path = Path(path)
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, why_not: Exception) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if need be.
+
+    Args:
+        folder: The folder; the lock is a file in it.
+        why_not: Raised where another process is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder / ".lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise why_not from None
 
 
 def versions(*others: str) -> dict[str, str]:
@@ -264,12 +297,17 @@ def aggregate(records: Iterable[RunRecord], metric: str = "loss") -> dict[str, d
 
     Raises:
         RecordError: If a metric is unknown or not finite, two runs claim the same variant and
-            seed, or the runs are not of the same data.
+            seed, or the runs are not of the same data and task.
     """
     table: dict[str, dict[int, float]] = {}
     hashes = set()
+    tasks: list[dict[str, Any]] = []
     for record in records:
         hashes.add(record.data_sha256)
+        # What a run may have of its own: its seed, and where its data lay.
+        task = {k: v for k, v in record.task.items() if k not in ("seed", "files", "python")}
+        if task not in tasks:
+            tasks.append(task)
         plain = {name: getattr(record, name) for name in ("n_params", "seconds")}
         plain["tokens_per_second"] = record.tokens_per_second
         values = record.metrics | plain
@@ -288,6 +326,13 @@ def aggregate(records: Iterable[RunRecord], metric: str = "loss") -> dict[str, d
         raise RecordError(
             f"these runs are of {len(hashes)} different data sets (task['sha256'] differs), so "
             "their numbers cannot be compared. Aggregate each data set on its own."
+        )
+    if len(tasks) > 1:
+        first, other = tasks[:2]
+        name = next(k for k in [*first, *other] if first.get(k) != other.get(k))
+        raise RecordError(
+            f"these runs are of {len(tasks)} tasks, with {name}={first.get(name)!r} and "
+            f"{other.get(name)!r}, so their numbers cannot be compared. Aggregate each on its own."
         )
     order = {name: i for i, name in enumerate(SHARINGS)}
     return dict(sorted(table.items(), key=lambda item: order.get(item[0], len(order))))

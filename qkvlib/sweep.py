@@ -23,14 +23,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-import filelock
 import torch
 from tqdm import tqdm
 
 from qkvlib.config import StackConfig
 from qkvlib.devices import usable_device
 from qkvlib.models import Transformer, build_model
-from qkvlib.records import RunRecord
+from qkvlib.records import RunRecord, lock_folder
 from qkvlib.tasks import Task
 from qkvlib.terminal import someone_watches
 from qkvlib.training import InterruptedRunError, TrainConfig, train
@@ -74,6 +73,7 @@ class Job:
             "class": self.task.func.__qualname__,
             "args": self.task.args,
             "keywords": self.task.keywords,
+            "content": [_sum_of(file) for file in self.task.keywords.get("files") or ()],
         }
         training = self.training.to_dict()
         del training["save_every"]  # changes no number
@@ -104,6 +104,20 @@ class Job:
         if self.measure is None:
             return record
         return replace(record, extra={"untrained": before, "trained": self.measure(model, task)})
+
+
+@functools.lru_cache(maxsize=64)
+def _sum_at(path: Path, when: int, size: int) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
+
+
+def _sum_of(file: str | PathLike[str]) -> str | None:
+    """Sum of a file, read again only after a change; ``None`` where there is none."""
+    path = Path(file)
+    if not path.is_file():
+        return None
+    facts = path.stat()
+    return _sum_at(path.absolute(), facts.st_mtime_ns, facts.st_size)
 
 
 def read_finished(folder: str | PathLike[str]) -> dict[str, RunRecord]:
@@ -220,16 +234,9 @@ def _refuse_doubles(jobs: Sequence[Job]) -> None:
             seen[value] = job
 
 
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        with lock:
-            yield
-    except filelock.Timeout:
-        raise SweepError(
-            f"another sweep is writing in {folder}. Wait for it, stop it, or give another folder."
-        ) from None
+def _alone_in(folder: Path) -> contextlib.AbstractContextManager[None]:
+    said = f"another sweep is writing in {folder}. Wait for it, stop it, or give another folder."
+    return lock_folder(folder, SweepError(said))
 
 
 @contextlib.contextmanager

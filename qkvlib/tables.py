@@ -29,7 +29,7 @@ from qkvlib.experiments import (
 )
 from qkvlib.gap import gap_curves, gap_task, loss_curves, slope_per_doubling, token_ratios
 from qkvlib.paper import PaperFigure, data_file, paper_figures
-from qkvlib.records import Rows, aggregate, load_records, load_rows
+from qkvlib.records import RecordError, Rows, aggregate, load_records, load_rows
 from qkvlib.sharing import look_up, parse_variant, unknown_name
 from qkvlib.stats import MIN_RUNS, Interval, Verdict, mean_interval, paired_difference
 from qkvlib.tasks.synthetic import TASKS
@@ -217,6 +217,8 @@ def _text_rows(table: Mapping[str, BySeed]) -> list[ResultRow]:
 
 def _four_tyings(results: Path | None) -> ResultTable:
     table = aggregate(load_records(_result(results, "four_tyings")), "bits_per_byte")
+    if "QKV" not in table:
+        raise RecordError("these runs have none of QKV, which all others are set against. Add it.")
     about = "Small GPTs on the source of Python's standard library."
     return ResultTable("four_tyings", about, tuple(_text_rows(table)))
 
@@ -461,17 +463,36 @@ def _padding(results: Path | None) -> ResultTable:
 # Encoders on lists
 
 
-def _by_seed(rows: Iterable[Mapping[str, Any]], value: str) -> dict[int, float]:
-    """Mean over the settings for each seed that has them all, so that seeds can be compared."""
-    cells: dict[int, dict[tuple[Any, ...], float]] = {}
+_Setting = tuple[Any, ...]
+
+
+def _by_setting(rows: Iterable[Mapping[str, Any]]) -> dict[int, dict[_Setting, float]]:
+    """Seed -> setting -> accuracy."""
+    cells: dict[int, dict[_Setting, float]] = {}
     for row in rows:
         setting = tuple(row[name] for name in ("length", "d_model", "n_layers", "n_heads"))
-        cells.setdefault(row["seed"], {})[setting] = row[value]
-    every = set().union(*cells.values())
+        cells.setdefault(row["seed"], {})[setting] = row["accuracy"]
+    return cells
+
+
+def _means(
+    by_variant: Mapping[str, Mapping[int, Mapping[_Setting, float]]],
+) -> dict[str, dict[int, float]]:
+    """Variant -> seed -> mean over the settings that all variants have.
+
+    Of a sweep that is not finished, means over different settings would be compared; so would those
+    of a seed that lacks some of them, which is left out.
+    """
+    shared = set.intersection(
+        *({s for seed in cells.values() for s in seed} for cells in by_variant.values())
+    )
     return {
-        seed: math.fsum(values.values()) / len(values)
-        for seed, values in cells.items()
-        if set(values) == every
+        variant: {
+            seed: math.fsum(values[s] for s in sorted(shared)) / len(shared)
+            for seed, values in cells.items()
+            if shared and shared <= set(values)
+        }
+        for variant, cells in by_variant.items()
     }
 
 
@@ -482,15 +503,15 @@ def synthetic_accuracy(grid: Rows) -> dict[str, dict[str, dict[int, float]]]:
         grid: ``load_rows(data_file("results/synthetic.json"))``.
 
     Returns:
-        Task -> variant -> seed -> accuracy, tasks in their order, then ``"average"`` over the
-        paper's five.
+        Task -> variant -> seed -> accuracy over the settings that all variants have, tasks in
+        their order, then ``"average"`` over the paper's five.
     """
     table: dict[str, dict[str, dict[int, float]]] = {}
     for task in TASKS:
-        for variant in SIX_VARIANTS:
-            some = [r for r in grid.rows if (r["task"], r["variant"]) == (task, variant)]
-            if some:
-                table.setdefault(task, {})[variant] = _by_seed(some, "accuracy")
+        of_task = [row for row in grid.rows if row["task"] == task]
+        cells = {v: _by_setting(r for r in of_task if r["variant"] == v) for v in SIX_VARIANTS}
+        if found := {variant: each for variant, each in cells.items() if each}:
+            table[task] = _means(found)
     if all(task in table for task in PAPER_TASKS):
         table[AVERAGE] = {
             variant: {

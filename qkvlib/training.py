@@ -31,7 +31,7 @@ from qkvlib.checkpoint import CHECKPOINT_FILE, Checkpoint, RunError, RunState, f
 from qkvlib.config import ConfigError
 from qkvlib.devices import device_name
 from qkvlib.models import Transformer, token_loss
-from qkvlib.records import RunRecord, cpu_name, versions
+from qkvlib.records import RunRecord, cpu_name, lock_folder, remove_leftovers, versions
 from qkvlib.tasks import IGNORED, Batch, KeepsFiles, Task
 from qkvlib.terminal import someone_watches
 
@@ -188,7 +188,27 @@ def train(
     """
     if (problem := task.misfit(model.config)) is not None:
         raise RunError(problem)
-    folder = None if out is None else Path(out)
+    if out is None:
+        return _train(model, task, config, None, resume, progress)
+    folder = Path(out)
+    find_run(folder, resume)  # what cannot be goes before what is in use
+    busy = RunError(
+        f"another process is training in {folder}. Wait for it, stop it, or name another folder: "
+        "out (--out)."
+    )
+    with lock_folder(folder, busy):
+        remove_leftovers(folder / CHECKPOINT_FILE)
+        return _train(model, task, config, folder, resume, progress)
+
+
+def _train(
+    model: Transformer,
+    task: Task,
+    config: TrainConfig,
+    folder: Path | None,
+    resume: bool,
+    progress: Callable[[Progress], None] | None,
+) -> RunRecord:
     identity = {
         "model": model.config.to_dict(),
         "training": config.to_dict(),
@@ -207,6 +227,7 @@ def train(
             state = saved.state
             if saved.record is not None:
                 saved.record.save(folder)  # in case the run died between its two files
+                model.eval()  # as after a training that has just ended
                 return saved.record
 
     if folder is not None and isinstance(task, KeepsFiles):
@@ -321,7 +342,8 @@ def evaluate_batches(model: Transformer, batches: Iterable[Batch]) -> dict[str, 
             logits = model(inputs.to(device))
             targets = targets.to(device)
             scored = int((targets != IGNORED).sum())
-            loss += token_loss(logits, targets).item() * scored
+            if scored:  # the mean over none is not a number
+                loss += token_loss(logits, targets).item() * scored
             correct += int((logits.argmax(dim=-1) == targets).sum())
             count += scored
     finally:

@@ -22,6 +22,7 @@ from qkvlib import (
     config_from_dict,
     export,
 )
+from qkvlib.checkpoint import CHECKPOINT_FILE
 from qkvlib.cli import main
 from qkvlib.export import (
     ExportError,
@@ -97,6 +98,15 @@ def test_step_by_step_it_is_the_model(graphs: Mapping[str, tuple[Any, Path]], va
         # The bytes that go round are those of a cache, and of the formula.
         held = sum(each.nbytes for each in session.past)
         assert held == cache.nbytes_used == cache_bytes(model.config, start, dtype=torch.float32)
+
+
+@torch.no_grad()
+def test_a_table_of_positions_is_not_rounded(tmp_path: Path) -> None:
+    model = stirred(CAUSAL.replace(position="sinusoidal", max_seq_len=64))
+    path = export_onnx(model, tmp_path / "m.onnx", half=True)
+    tokens = torch.randint(64, (1, 50), generator=torch.Generator().manual_seed(2))
+    logits, _ = Session(path, model.config).step(tokens)
+    assert np.abs(logits - model(tokens).numpy()).max() < 2e-5
 
 
 @pytest.mark.parametrize("variant", ["QKV", "(Q=K=V)+"])
@@ -226,6 +236,9 @@ def test_what_cannot_be_exported_is_refused(
         export_onnx(build_model(image), target)  # type: ignore[arg-type]
     with pytest.raises(ExportError, match="in two folders"):
         export_onnx(build_model(CAUSAL), target, weights=tmp_path / "other" / "no.safetensors")
+    for over in (target, tmp_path / CHECKPOINT_FILE):
+        with pytest.raises(ExportError, match="would be written over"):
+            export_onnx(build_model(CAUSAL), target, weights=over)
     with pytest.raises(ExportError, match=r"max_seq_len=4.*at least 5"):
         export_onnx(build_model(CAUSAL.replace(max_seq_len=4)), target)
     large = build_model(CAUSAL)

@@ -29,6 +29,7 @@ from qkvlib import (
     ImagesNotFoundError,
     TaskError,
     UnknownNameError,
+    VisionTask,
     data_folder,
     fetch_images,
     get_image_source,
@@ -327,10 +328,25 @@ def test_own_images_are_read(own: Path) -> None:
     assert (images.name, images.classes, images.image_size) == ("pets", ("cat", "dog"), 8)
     assert images.train_labels.tolist() == [0, 0, 1, 1]
     with PIL.Image.open(own / "test" / "dog" / "0.png") as picture:
-        assert np.array_equal(images.test_images[1].permute(1, 2, 0).numpy(), np.array(picture))
+        dog = images.test_images[images.test_labels == 1][0]
+        assert np.array_equal(dog.permute(1, 2, 0).numpy(), np.array(picture))
     (own / "train" / "dog" / ".DS_Store").write_text("not an image, and hidden")
     (own / "test").rename(own / "val")
     assert image_folder(own).sha256 == images.sha256
+
+
+def test_the_first_held_out_images_are_of_all_classes(tmp_path: Path) -> None:
+    for part, n in (("train", 1), ("test", 20)):
+        for label in range(5):
+            place = tmp_path / part / f"class-{label}"
+            place.mkdir(parents=True)
+            for i in range(n):
+                PIL.Image.new("L", (4, 4), 10 * label + i).save(place / f"{i:02}.png")
+    task = VisionTask(image_folder(tmp_path), eval_images=40)
+    labels = torch.cat([answers for _, answers in task.eval_batches(16)])
+    assert (labels.bincount(minlength=5) > 0).all()
+    again = VisionTask(image_folder(tmp_path), eval_images=40)
+    assert torch.equal(torch.cat([answers for _, answers in again.eval_batches(16)]), labels)
 
 
 def test_own_images_of_any_shape_become_squares(own: Path) -> None:
@@ -341,7 +357,8 @@ def test_own_images_of_any_shape_become_squares(own: Path) -> None:
     images = image_folder(own)
     assert images.train_images.shape == (4, 3, 6, 6)
     assert bool((images.train_images[0] == 255).all())
-    assert torch.equal(images.test_images[0], images.train_images[0])
+    cat = images.test_images[images.test_labels == 0][0]
+    assert torch.equal(cat, images.train_images[0])
     assert "10 x 6 pixels, but this set has 8 x 8" in refused(
         image_folder, own, image_size=8, resize=False
     )

@@ -1,6 +1,7 @@
 """The learner's journal: nothing is lost, nothing is written where outputs are stored."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_a_prediction_outlives_the_process(folder: Path) -> None:
     assert stored["03/per_token"]["unit"] == "KiB"
     assert journal.recall("ratings") == {"half-cache": 90}
     assert journal.recall("never made", 7) == 7
+
+
+def test_two_notebooks_may_write_at_once(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: journal.predict(f"key-{i}", i), range(40)))
+    assert sorted(journal.recall(f"key-{i}") for i in range(40)) == list(range(40))
 
 
 def test_a_second_prediction_replaces_the_first(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qkvlib import GPT, ConfigError, Encoder, KVCache, build_model, get_config
+from qkvlib import GPT, ConfigError, Encoder, KVCache, ModelConfig, build_model, get_config
 
 SMALL = get_config("small").replace(d_model=16, n_layers=2, d_ff=8, max_seq_len=8)
 
@@ -80,6 +80,31 @@ def test_the_class_must_fit_the_configuration() -> None:
     with pytest.raises(ConfigError, match=r"config.replace\(causal=True\)"):
         GPT(SMALL.replace(causal=False))
     assert isinstance(build_model(SMALL.replace(causal=False)), Encoder)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_a_pass_that_was_interrupted_leaves_the_cache_whole(chunk: int | None) -> None:
+    """Ctrl-C between two layers: the first has written its keys, the second has not."""
+    config = ModelConfig(d_model=16, n_layers=2, n_heads=2, vocab_size=11, max_seq_len=12)
+    model = build_model(config, seed=0).eval()
+    text = torch.randint(11, (1, 12))
+    cache = KVCache(config, chunk=chunk)
+    parts = [model(text[:, :5], cache=cache)]
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for at in range(5, 12):
+        hook = model.blocks[1].register_forward_pre_hook(press)
+        with pytest.raises(KeyboardInterrupt):
+            model(text[:, at : at + 1], cache=cache)
+        hook.remove()
+        parts.append(model(text[:, at : at + 1], cache=cache))
+    torch.testing.assert_close(torch.cat(parts, 1), model(text))
+    if chunk is None:
+        with pytest.raises(ValueError, match="13 tokens for a layer with room for 12"):
+            cache.layers[0].append({name: torch.zeros(1, 2, 1, 8) for name in "kv"})
 
 
 def test_truncate_refuses_more_than_is_held() -> None:

@@ -127,6 +127,24 @@ def test_other_models_are_refused(changes: dict[str, object], message: str) -> N
 
 
 @torch.no_grad()
+def test_it_serves_the_model_it_was_made_from_and_no_other() -> None:
+    config = CONFIG.replace(position="rope", rope_scheme="rotate_on_read")
+    made_from = model_of(config)
+    sibling = build_model(config.replace(rope_scheme=None)).double().eval()
+    sibling.load_state_dict(made_from.state_dict())
+    text = torch.randint(11, (1, 6))
+    torch.testing.assert_close(sibling(text), made_from(text))
+    for other in (sibling, build_model(config, seed=2).double()):
+        with pytest.raises(ValueError, match="weights of the model it was made from"):
+            other(text, cache=RebuildCache(made_from))
+    cache = RebuildCache(made_from)
+    made_from(text, cache=cache)
+    made_from.blocks[0].attention.in_proj.weight.mul_(1.1)
+    with pytest.raises(ValueError, match="trained or moved since"):
+        made_from(text, cache=cache)
+
+
+@torch.no_grad()
 def test_greedy_text_is_the_same() -> None:
     model = model_of()
     prompt = torch.tensor([1, 2, 3])

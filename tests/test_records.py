@@ -5,6 +5,7 @@ import json
 import math
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -159,11 +160,35 @@ def test_aggregate_sorts_by_variant_and_seed() -> None:
     assert aggregate([]) == {}
 
 
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    texts = [json.dumps([i] * 20_000) for i in range(4)]
+
+    def write(text: str) -> None:
+        for _ in range(15):
+            write_atomically(path, text)
+            assert path.read_text() in texts
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, texts))
+    assert [each.name for each in tmp_path.iterdir()] == ["one.json"]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path / "taken", "text")
+    assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
 def test_aggregate_refuses_what_cannot_be_compared() -> None:
     with pytest.raises(RecordError, match=r"two records of QKV with seed 0"):
         aggregate([make(), make()])
     with pytest.raises(RecordError, match="different data sets"):
         aggregate([make(seed=0), make(seed=1, sha256="cd" * 32)])
+    other = dataclasses.replace(make(seed=1), task=make().task | {"score_padding": True})
+    with pytest.raises(RecordError, match="of 2 tasks, with score_padding=None and True"):
+        aggregate([make(seed=0), other])
     with pytest.raises(RecordError, match="nan"):
         aggregate([make(loss=math.nan)])
     with pytest.raises(UnknownNameError, match="Did you mean 'accuracy'"):

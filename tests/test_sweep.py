@@ -82,6 +82,16 @@ def test_a_changed_job_is_another_job(tmp_path: Path, here: list[str]) -> None:
     assert len(read_finished(tmp_path)) == 2
 
 
+def test_a_file_that_was_changed_makes_another_job(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("what is kept " * 60)
+    job = make_job(task=functools.partial(TextTask, 8, files=[file]))
+    before = job.key
+    assert job.key == before
+    file.write_text("what is read " * 61)
+    assert job.key != before
+
+
 def test_measured_before_and_after(tmp_path: Path, here: list[str]) -> None:
     run_jobs([make_job(measure=weight_sum)], tmp_path)
     (record,) = read_finished(tmp_path).values()

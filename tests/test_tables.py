@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,11 +15,14 @@ from qkvlib import (
     SIX_VARIANTS,
     TABLES,
     aggregate,
+    data_file,
     load_records,
+    load_rows,
     mean_interval,
     paper_figures,
     result_table,
     save_rows,
+    synthetic_accuracy,
 )
 from qkvlib.tables import AVERAGE, ResultRow, ResultTable, relative_loss
 from qkvlib.text_table import aligned, markdown
@@ -45,6 +49,17 @@ def test_every_table_has_the_same_shape(name: str) -> None:
     for text in (table.to_text(), table.to_markdown()):
         for metric in table.metrics():
             assert metric in text
+
+
+def test_a_sweep_that_is_not_finished_compares_only_what_all_have() -> None:
+    """Q=K=V at the short lists alone must not be set against QKV at short and long ones."""
+    grid = load_rows(data_file("results/synthetic.json"))
+    easy = [r for r in grid.rows if r["variant"] != "Q=K=V" or r["length"] == 16]
+    part = synthetic_accuracy(dataclasses.replace(grid, rows=easy))
+    short = [r for r in grid.rows if r["length"] == 16]
+    wanted = synthetic_accuracy(dataclasses.replace(grid, rows=short))
+    assert part == wanted
+    assert part["REVERSE"]["QKV"] != synthetic_accuracy(grid)["REVERSE"]["QKV"]
 
 
 def test_four_tyings_by_hand() -> None:

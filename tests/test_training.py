@@ -280,7 +280,7 @@ def test_finished_run(task: TextTask, whole: RunRecord, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     assert record.history == whole.history
     assert RunRecord.load(folder) == record
-    assert sorted(path.name for path in folder.iterdir()) == [CHECKPOINT_FILE, "record.json"]
+    assert {path.name for path in folder.iterdir()} == {".lock", CHECKPOINT_FILE, "record.json"}
     tensors = load_file(folder / CHECKPOINT_FILE)
     assert all(name.startswith("model.") for name in tensors)  # no optimizer, no random state
     # The tied embedding is there once.
@@ -302,6 +302,28 @@ def test_finished_run_is_not_repeated(task: TextTask, tmp_path: Path) -> None:
     assert again == record
     assert RunRecord.load(tmp_path) == record
     assert evaluate(model, task, batch_size=2) == record.metrics
+    assert not model.training, "as after the training itself"
+
+
+def test_a_run_with_frozen_weights_goes_on(task: TextTask, tmp_path: Path) -> None:
+    def frozen() -> Any:
+        model = build_model(SHAPE, seed=1)
+        model.blocks[0].attention.out_proj.requires_grad_(False)
+        return model
+
+    whole = train(frozen(), task, SCHEDULE)
+    with pytest.raises(Stop):
+        train(frozen(), task, SCHEDULE, out=tmp_path, progress=stop_at(7))
+    assert train(frozen(), task, SCHEDULE, out=tmp_path, resume=True).history == whole.history
+
+
+def test_two_trainings_in_one_folder_are_refused(task: TextTask, tmp_path: Path) -> None:
+    def second(_: Progress) -> None:
+        with pytest.raises(RunError, match="another process is training in"):
+            train(build_model(SHAPE), task, SCHEDULE, out=tmp_path, resume=True)
+
+    record = train(build_model(SHAPE, seed=1), task, SCHEDULE, out=tmp_path, progress=second)
+    assert RunRecord.load(tmp_path) == record
 
 
 @pytest.mark.parametrize("step", [1, 5, 13, 19])
@@ -361,14 +383,15 @@ def test_survives_kill_9(text_file: Path, task: TextTask, whole: RunRecord, tmp_
         done = subprocess.run(command, env=env, timeout=120, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
         if where == "writing":
-            assert (tmp_path / f".{CHECKPOINT_FILE}.tmp").exists()
+            assert list(tmp_path.glob(f".{CHECKPOINT_FILE}.*.tmp"))
             with safetensors.safe_open(tmp_path / CHECKPOINT_FILE, framework="pt") as file:
                 assert '"step": 5' in file.metadata()["qkvlib"]
     model = build_model(SHAPE, seed=1)
     record = train(model, task, SCHEDULE, out=tmp_path, resume=True)
     assert record.history == whole.history
     assert record.metrics == whole.metrics
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CHECKPOINT_FILE, "record.json"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".lock", CHECKPOINT_FILE, "record.json"]
 
 
 def test_ctrl_c_waits_for_the_step_and_saves(
