@@ -201,11 +201,31 @@ def test_tie_names_the_mistake(wrong: dict[str, Any], words: tuple[str, ...]) ->
 
 def test_tie_right_and_broken() -> None:
     check.tie(tied())
+
+    def all_made_first(x: Any, weights: Any, roles: Any) -> Any:
+        made = {name: x.double() @ weights[name].double() for name in weights}
+        assert sorted(weights.keys()) == sorted(set(roles.values())) == sorted(made)
+        q, k, v = (made[roles[role]] for role in "qkv")
+        hidden = ~torch.ones(len(x), len(x), dtype=torch.bool).tril()
+        return (q @ k.T / 4).masked_fill(hidden, float("-inf")).softmax(-1) @ v
+
+    check.tie(all_made_first)
+    by_name = tied(project=lambda w, r: [w.get(role, w.get("k")) for role in "qkv"])
+    fails(check.tie, by_name, "roles={'q': 'first'")
     fails(check.tie, lambda x, w, r: None, "returns nothing yet")
     fails(check.tie, lambda x, w, r: x[0], "shape (16,)", "expected (T, D)")
     fails(check.tie, lambda x, w, r: 3, "a tensor is expected")
     fails(check.tie, lambda x, w, r: x @ w["z"], "KeyError")
     fails(check.tie, ..., "your function itself")
+
+
+def test_the_line_that_stopped_is_the_learners_own() -> None:
+    @torch.no_grad()
+    def answer(x: Any, weights: Any, roles: Any) -> Any:
+        return weights["nowhere"]
+
+    line = answer.__wrapped__.__code__.co_firstlineno + 2
+    fails(check.tie, answer, f"(line {line} of its cell): KeyError")
 
 
 def test_symmetric() -> None:
@@ -227,4 +247,6 @@ def test_kept() -> None:
     fails(check.kept, lambda roles: ["k", "v"], "Q-K=V", "'v'")
     fails(check.kept, lambda roles: ["k"], "QKV", "'v' is missing")
     fails(check.kept, lambda roles: "kv", "a list of names")
+    by_name = {"q": "first", "k": "first", "v": "second"}
+    fails(check.kept, lambda roles: {*roles.values()} - {"q"} - {"first"}, f"roles={by_name}")
     fails(check.kept, lambda roles: None, "returns nothing yet")

@@ -72,7 +72,14 @@ def by_loop(token: int, parts: Parts, cache: Cache) -> Tensor:
     return (weights[:, None] * cache["v"]).sum(0)
 
 
-@pytest.mark.parametrize("answer", [step, as_rows, by_loop])
+def in_double(token: int, parts: Parts, cache: Cache) -> Tensor:
+    """Also what it keeps is in another precision."""
+    for name in ("k", "v"):
+        cache[name] = cache[name].double()
+    return by_loop(token, {name: each.double() for name, each in parts.items()}, cache)
+
+
+@pytest.mark.parametrize("answer", [step, as_rows, by_loop, in_double])
 def test_a_right_step_passes(answer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     check.decode(answer)
     assert capsys.readouterr().out.startswith("Correct")
@@ -186,6 +193,17 @@ def every_query(token: int, parts: Parts, cache: Cache) -> Tensor:
 )
 def test_a_broken_step_is_answered_in_words(answer: Any, words: str) -> None:
     fails(check.decode, answer, words)
+
+
+def test_a_step_that_writes_into_the_embedding_is_told_so() -> None:
+    """``x`` is a view of it: += would make every later step wrong."""
+
+    def answer(token: int, parts: Parts, cache: Cache) -> Tensor:
+        x = parts["embedding"][token]
+        x += parts["position"][len(cache["k"])]
+        return x
+
+    fails(check.decode, answer, "changes its argument 'parts'", "x = x + y, not x += y")
 
 
 # ----------------------------------------------------------------- multiplications of a whole text

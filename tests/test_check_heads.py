@@ -97,6 +97,23 @@ def test_grouped_takes_every_right_answer(answer: Any, capsys: pytest.CaptureFix
     assert "neither K nor V was copied" in capsys.readouterr().out
 
 
+def test_a_copy_inside_a_product_is_found() -> None:
+    """Expanding copies nothing; the product of what was expanded does."""
+
+    def answer(q: Any, k: Any, v: Any) -> Any:
+        (h, d), g = q.shape, k.shape[0]
+        keys, values = (each[:, None].expand(g, h // g, *k.shape[1:]) for each in (k, v))
+        scores = q.reshape(g, h // g, 1, d) @ keys.mT * d**-0.5
+        return (scores.softmax(-1) @ values).reshape(h, d)
+
+    with pytest.raises(CheckFailed, match=r"Your numbers are right, but .* the saving is gone"):
+        check.grouped(answer)
+
+
+def test_another_precision_is_right_too() -> None:
+    check.grouped(lambda q, k, v: by_loop(q.double(), k.double(), v.double()))
+
+
 def turns(q: Any, g: int) -> Any:
     return q.reshape(-1, g, q.shape[1]).transpose(0, 1)
 
@@ -188,4 +205,5 @@ def test_the_learners_tensors_are_their_own() -> None:
         q.zero_(), k.zero_(), v.zero_()
         return result
 
-    check.grouped(answer)
+    with pytest.raises(CheckFailed, match="changes its argument 'q'"):
+        check.grouped(answer)

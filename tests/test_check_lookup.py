@@ -60,8 +60,8 @@ def by_the_fused_kernel(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
-def in_place_and_in_double(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    q /= q.shape[-1] ** 0.5
+def scaled_first_and_in_double(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    q = q / q.shape[-1] ** 0.5
     return attention(q.double(), k.double(), v.double(), causal, scale=lambda *_: 1.0)
 
 
@@ -82,10 +82,35 @@ RIGHT = [
     by_einsum,
     by_loops,
     by_the_fused_kernel,
-    in_place_and_in_double,
+    scaled_first_and_in_double,
     with_a_large_negative_number,
     masked_late_but_normalised_again,
 ]
+
+
+def test_arguments_belong_to_the_caller() -> None:
+    def answer(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+        q /= q.shape[-1] ** 0.5
+        return attention(q, k, v, causal, scale=lambda *_: 1.0)
+
+    with pytest.raises(CheckFailed, match=r"changes its argument 'q' for .*x = x \+ y"):
+        check.attention(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            lambda q, k, v, c: attention(q, k, v, c, mask=lambda s, c: hide(s, c, fill=-20.0)),
+            r"A hidden score of -20, say, .*float\('-inf'\)",
+        ),
+        (lambda q, k, v, c: attention(q, k, v, c).int(), "a tensor of int32; the output has frac"),
+        (lambda q, k, v, c: attention(q, k, v, c) > 0, "a tensor of bool"),
+    ],
+)
+def test_what_is_right_by_chance_is_refused(answer: Callable[..., Any], words: str) -> None:
+    with pytest.raises(CheckFailed, match=words):
+        check.attention(answer)
 
 
 @pytest.mark.parametrize("answer", RIGHT)

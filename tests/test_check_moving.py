@@ -124,10 +124,17 @@ def by_order(ours: Any, plain: Any) -> float:
         ),
         (lambda a, b: 2 * by_hand(a, b), "The half of it"),
         (lambda a, b: 1.0, "it should be"),
-        (lambda a, b: by_hand(a, b) if 7 not in a else 1.0, "a seed that only one side has"),
+        (
+            lambda a, b: by_hand(a, b) if len(a) <= len(b) else 1.0,
+            "a seed that only one side has",
+        ),
+        (
+            lambda a, b: by_list([a[x] - b[y] for x, y in zip(sorted(a), sorted(b), strict=False)]),
+            "You sort both sides and pair the first with the first",
+        ),
         (
             lambda a, b: by_list([a[seed] - b[seed] for seed in b]),
-            r"stopped for a seed that only the other side has.*KeyError: 8",
+            r"stopped for a seed that only the other side has.*KeyError: 0",
         ),
     ],
 )

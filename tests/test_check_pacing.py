@@ -64,6 +64,7 @@ def clipped(context: float) -> int:
         (lambda w, t, m, b, s: clipped(min(m, b / s - w) / t), "missing in memory"),
         (lambda w, t, m, b, s: clipped((min(m, b * s) - w) / t), "bandwidth / slowest bytes"),
         (lambda w, t, m, b, s: (min(m, b / s) - w) // t, "Say 0"),
+        (lambda w, t, m, b, s: max(0, round((min(m, b / s) - w) / t)), "round to the nearest"),
         (lambda w, t, m, b, s: max(0, (min(m, b / s) - w) / t), "come whole"),
         (lambda w, t, m, b, s: clipped((min(m, b / s) - w) / t / 2), "times what it is"),
     ],

@@ -155,5 +155,6 @@ def test_a_check_does_not_change_what_it_hands_out() -> None:
         addend -= addend.mean(dim=1, keepdim=True)
         return addend.mean(dim=0)
 
-    check.height(greedy)
+    with pytest.raises(CheckFailed, match="changes its argument 'addend'"):
+        check.height(greedy)
     check.height(lambda t: t.mean(dim=0) - t.mean())

@@ -193,5 +193,6 @@ def test_a_check_does_not_change_what_it_hands_out() -> None:
         positions.zero_()
         return turned
 
-    check.turn(greedy)
+    with pytest.raises(CheckFailed, match="changes its argument 'x'"):
+        check.turn(greedy)
     check.turn(plainly)

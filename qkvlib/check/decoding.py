@@ -125,7 +125,7 @@ def decode(fn: Callable[[int, Mapping[str, Tensor], dict[str, Tensor]], Any]) ->
         for n, token in enumerate(tokens):
             where = f"step {n + 1} {shown}"
             before = {name: each.clone() for name, each in held.items()}
-            answer = call(fn, where, token, dict(parts), held)
+            answer = call(fn, where, token, dict(parts), held, fills=[2])
             output, after = _step(token, parts, wanted, _Slip())
             _check_output(answer, output, token, parts, wanted, where)
             _check_cache(held, before, after, where)
@@ -157,7 +157,7 @@ def _check_output(
             f"In {where} your result has shape {tuple(answer.shape)}; expected (D,) = "
             f"({_WIDTH},), the output of the new token.{more}"
         )
-    answer = answer.reshape(_WIDTH)
+    answer = answer.detach().reshape(_WIDTH).to(wanted.dtype)
     if torch.allclose(answer, wanted, atol=1e-5):
         return
     for words, slip in _SLIPS:
@@ -193,6 +193,7 @@ def _check_cache(
                 f"After {where} cache[{name!r}] is {type(mine).__name__}; keep it a tensor of "
                 "shape (S, D)."
             )
+        mine = mine.detach().to(right.dtype)
         if mine.shape == before[name].shape and torch.equal(mine, before[name]):
             raise CheckFailed(
                 f"The output of {where} is right, but cache[{name!r}] has not grown: the next "

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from qkvlib.check.base import CheckFailed, Mistake, call, close, explain, not_yet, number
 
@@ -87,14 +87,14 @@ def _kv_heads(n: int) -> str:
 # -------------------------------------------------------------------------- grouped attention
 
 
-class _Largest(TorchFunctionMode):
-    """Remembers the largest storage that is made while it is on."""
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers the largest storage that is made while it is on, also inside another operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.numbers = 0
 
-    def __torch_function__(
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
@@ -147,11 +147,13 @@ def grouped(fn: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
     for n_heads, n_kv in ((6, 6), (6, 2), (8, 1), (12, 3)):
         q, k, v = _draw(n_heads, n_kv)
         shown = f"{n_heads} query heads and {_kv_heads(n_kv)}"
+        inputs = q.clone(), k.clone(), v.clone()
         watch = _Largest()
         with watch:
-            answer = call(fn, shown, q.clone(), k.clone(), v.clone())
+            answer = call(fn, shown, *inputs)
         wanted = _reference(q, k, v)
         _check_shape(answer, q, k, shown)
+        answer = answer.detach().to(wanted.dtype)
         if not torch.allclose(answer, wanted, atol=1e-5):
             raise CheckFailed(f"For {shown}: {_what_differs(answer, q, k, v)}")
         if n_kv < n_heads and watch.numbers >= n_heads * k.shape[1] * k.shape[2]:

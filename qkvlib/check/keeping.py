@@ -18,27 +18,32 @@ def kept(fn: Callable[[Mapping[str, str]], Any]) -> None:
     Raises:
         CheckFailed: Naming the sharing and what is too much or missing.
     """
-    for sharing in SHARINGS.values():
-        roles = dict(sharing.roles)
-        shown = f"{sharing.name} {sharing.tuple_form}"
-        answer = call(fn, shown, roles)
+    cases: list[tuple[str, dict[str, str]]] = [
+        (f"{sharing.name} {sharing.tuple_form}", {str(r): n for r, n in sharing.roles.items()})
+        for sharing in SHARINGS.values()
+    ]
+    # Roles decide, and not what a projection is called.
+    renamed = {"q": "first", "k": "first", "v": "second"}
+    cases.append((f"roles={renamed}", renamed))
+    for shown, roles in cases:
+        answer = call(fn, shown, dict(roles))
         if isinstance(answer, str) or not isinstance(answer, Sequence | set | frozenset | dict):
             raise CheckFailed(
                 f"For {shown} your function returns {answer!r}; a list of names is expected, "
                 "such as ['k', 'v']."
             )
         names = list(answer)
-        wanted = list(sharing.cached)
+        wanted = list(dict.fromkeys(roles[role] for role in "kv"))
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise CheckFailed(
                 f"For {shown} you keep {doubled[0]!r} twice. Key and value are one tensor here: "
                 "one copy serves both."
             )
-        if "q" in names:
+        if roles["q"] in names and roles["q"] not in wanted:
             raise CheckFailed(
-                f"For {shown} you keep 'q'. A query is used once, when its own token is read; "
-                "later tokens ask with theirs."
+                f"For {shown} you keep {roles['q']!r}. A query is used once, when its own token is "
+                "read; later tokens ask with theirs."
             )
         extra = [name for name in names if name not in wanted]
         if extra:

@@ -61,7 +61,13 @@ def _cases() -> list[_Case]:
         _case(2, 6, 6, 9, 5, causal=True),
         # Scores in the hundreds, whose exponential is no longer a number.
         _case(2, 3, 5, 16, 7, causal=False, loud=15.0),
+        # Below some of these a score that hides with a number such as -20 does not lie.
+        _case(2, 6, 6, 9, 5, causal=True, loud=4.0),
     ]
+
+
+_LOUD: Final = 2
+"""So many of them, at the end, have large scores."""
 
 
 # Right answers, and wrong ones on purpose
@@ -165,7 +171,7 @@ def _twists() -> Iterator[_Twist]:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b.to(a.dtype), rtol=1e-4, atol=1e-5, equal_nan=True)
+    return torch.allclose(a.to(b.dtype), b, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 # Finding words
@@ -190,9 +196,11 @@ def attention(fn: AttentionFunction) -> None:
             "Correct along every axis, with the mask and without, for small scores and large ones."
         )
         return
-    *usual, large = zip(cases, answers, strict=True)
-    if all(right[:-1]):
-        raise CheckFailed(_large_scores(*large))
+    pairs = list(zip(cases, answers, strict=True))
+    usual, large = pairs[:-_LOUD], pairs[-_LOUD:]
+    if all(right[:-_LOUD]):
+        wrong = next(pair for pair, fine in zip(large, right[-_LOUD:], strict=True) if not fine)
+        raise CheckFailed(_large_scores(*wrong))
     for twist in _twists():
         if all(_same(a, _answer(case, twist)) for case, a in usual):
             words = [_CHOICES[knob][chosen] for knob, chosen in twist._asdict().items()]
@@ -220,6 +228,12 @@ def _run(fn: AttentionFunction, case: _Case) -> Tensor:
         raise CheckFailed(
             f"Your function returns {type(answer).__name__}; a tensor is expected, (B, T, E)."
         )
+    if not answer.is_floating_point():
+        raise CheckFailed(
+            f"Your function returns a tensor of {str(answer.dtype).removeprefix('torch.')}; the "
+            "output has fractions, as the values have."
+        )
+    answer = answer.detach()
     if answer.shape != (*case.q.shape[:2], case.v.shape[2]):
         raise CheckFailed(_wrong_shape(tuple(answer.shape), case))
     return answer
@@ -262,11 +276,16 @@ def _large_scores(case: _Case, answer: Tensor) -> str:
             "e to such a power overflows. Subtract the largest score of each row first (the "
             "weights stay the same), or use softmax, which does."
         )
-    return (
+    off = (
         f"Key positions: with scores up to {largest:,.0f} the result is off, by "
-        f"{(answer - _answer(case)).abs().max().item():.3g}. Only the softmax is different there: "
-        "nearly all weight lies on one key."
+        f"{(answer - _answer(case)).abs().max().item():.3g}."
     )
+    if case.causal:
+        return (
+            f"{off} A hidden score of -20, say, lies above some that are seen. Set hidden scores "
+            "to minus infinity: float('-inf')."
+        )
+    return f"{off} Only the softmax is different there: nearly all weight lies on one key."
 
 
 def _probe(fn: AttentionFunction, case: _Case, answer: Tensor) -> str | None:

@@ -6,9 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from qkvlib.check.base import Mistake, call, close, compare_numbers, explain, not_yet, number
-
-_ENOUGH: Final = 1e-5  # relative: an answer worked out in float32 is right
+from qkvlib.check.base import (
+    ENOUGH,
+    Mistake,
+    call,
+    close,
+    compare_numbers,
+    explain,
+    not_yet,
+    number,
+)
 
 
 def _judge(
@@ -21,10 +28,10 @@ def _judge(
 ) -> None:
     got = [number(call(fn, words, *case), words) for words, case in zip(shown, cases, strict=True)]
     wanted = [right(*case) for case in cases]
-    if all(close(g, w, _ENOUGH) for g, w in zip(got, wanted, strict=True)):
+    if all(close(g, w, ENOUGH) for g, w in zip(got, wanted, strict=True)):
         return
-    found = explain(got, cases, mistakes, _ENOUGH)
-    raise not_yet(found, compare_numbers(got, wanted, shown, unit, _ENOUGH))
+    found = explain(got, cases, mistakes, ENOUGH)
+    raise not_yet(found, compare_numbers(got, wanted, shown, unit, ENOUGH))
 
 
 # Bits per byte

@@ -9,7 +9,16 @@ from typing import Any, Final
 import numpy as np
 from scipy import stats
 
-from qkvlib.check.base import CheckFailed, Mistake, call, close, compare_numbers, explain, number
+from qkvlib.check.base import (
+    ENOUGH,
+    CheckFailed,
+    Mistake,
+    call,
+    close,
+    compare_numbers,
+    explain,
+    number,
+)
 
 Slope = Callable[[Mapping[float, float]], Any]
 Pairs = Callable[[Mapping[int, float], Mapping[int, float]], Any]
@@ -77,9 +86,10 @@ def slope(fn: Slope) -> None:
     }
     given = [number(call(fn, shown, dict(points)), shown) for shown, points in cases.items()]
     wanted = [_per_doubling(points) for points in cases.values()]
-    if not all(abs(g - w) <= 1e-6 for g, w in zip(given, wanted, strict=True)):
-        words = explain(given, [(points,) for points in cases.values()], _SLOPE_SLIPS)
-        raise CheckFailed(words or compare_numbers(given, wanted, list(cases), "per doubling"))
+    if not all(close(g, w, ENOUGH) for g, w in zip(given, wanted, strict=True)):
+        words = explain(given, [(points,) for points in cases.values()], _SLOPE_SLIPS, ENOUGH)
+        said = compare_numbers(given, wanted, list(cases), "per doubling", ENOUGH)
+        raise CheckFailed(words or said)
     print("Correct: all points count, and each doubling counts alike.")
 
 
@@ -157,6 +167,15 @@ _PAIR_SLIPS: Final = (
 )
 
 
+_BY_RANK: Final = Mistake(
+    "You sort both sides and pair the first with the first. Where one side lacks a seed, all that "
+    "follow are paired with another seed's: keep the seeds that both have.",
+    lambda ours, plain: _interval(
+        [ours[a] - plain[b] for a, b in zip(sorted(ours), sorted(plain), strict=False)]
+    ),
+)
+
+
 def pairs(fn: Pairs) -> None:
     """Check the half width of the 95 % interval of a difference, seed by seed.
 
@@ -177,17 +196,20 @@ def pairs(fn: Pairs) -> None:
             {0: 2.5, 1: 1.75, 2: 0.5, 3: 4.0},
         ),
         "a seed that only one side has": (
-            {0: 1.0, 1: 1.5, 2: 1.25, 7: 9.0},
-            {0: 0.5, 1: 1.25, 2: 0.75},
+            {0: 1.0, 1: 9.0, 2: 1.5, 3: 1.25},
+            {0: 0.5, 2: 1.25, 3: 0.75},
         ),
         "a seed that only the other side has": (
-            {0: 2.0, 1: 2.5, 2: 2.25},
-            {0: 1.5, 1: 2.25, 2: 1.5, 8: 3.0},
+            {1: 2.0, 2: 2.5, 3: 2.25},
+            {0: 3.0, 1: 1.5, 2: 2.25, 3: 1.5},
         ),
     }
     given = [number(call(fn, shown, *map(dict, case)), shown) for shown, case in cases.items()]
     wanted = [_paired(*case) for case in cases.values()]
-    if not all(close(g, w) or abs(g - w) < 1e-9 for g, w in zip(given, wanted, strict=True)):
-        words = explain(given[:2], list(cases.values())[:2], _PAIR_SLIPS)
-        raise CheckFailed(words or compare_numbers(given, wanted, list(cases), "half the width"))
+    if not all(close(g, w, ENOUGH) for g, w in zip(given, wanted, strict=True)):
+        words = explain(given[:2], list(cases.values())[:2], _PAIR_SLIPS, ENOUGH)
+        if words is None and explain(given, list(cases.values()), [_BY_RANK], ENOUGH):
+            words = _BY_RANK.words
+        said = compare_numbers(given, wanted, list(cases), "half the width", ENOUGH)
+        raise CheckFailed(words or said)
     print("Correct: what both runs of a seed share falls out.")

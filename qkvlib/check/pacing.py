@@ -138,6 +138,11 @@ _CONTEXT_MISTAKES: Final = [
         lambda w, t, m, b, s: _whole(min(_by_memory(w, t, m), (b * s - w) / t)),
     ),
     Mistake(
+        "you round to the nearest whole number: half of the time that is one token too many. Round "
+        "down",
+        lambda w, t, m, b, s: float(max(0, round(min(_by_memory(w, t, m), _by_time(w, t, b, s))))),
+    ),
+    Mistake(
         "where not even the weights fit, or are read in time, you give a negative number. Say 0",
         lambda w, t, m, b, s: float(int(min(_by_memory(w, t, m), _by_time(w, t, b, s)) // 1)),
     ),
@@ -155,8 +160,8 @@ def longest_context(fn: Callable[[float, float, float, float, float], Any]) -> N
         CheckFailed: Naming the mistake, or else the first case that differs.
     """
     cases: list[_ContextCase] = [
-        (2.4e9, 180_224, 8e9, 68e9, 5),
-        (2.4e9, 180_224, 8e9, 68e9, 15),
+        (2.4e9, 163_840, 8e9, 68e9, 5),
+        (2.4e9, 180_224, 8e9, 68e9, 14),
         (0.6e9, 40_960, 64e9, 12e9, 0.5),
         (0.6e9, 2560, 1e9, 1.5e12, 100),
         (2.4e9, 90_112, 2e9, 68e9, 5),

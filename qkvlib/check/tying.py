@@ -12,7 +12,7 @@ from qkvlib.analysis import asymmetry
 from qkvlib.attention import Attention
 from qkvlib.check.base import CheckFailed, call
 from qkvlib.config import ModelConfig
-from qkvlib.sharing import SHARINGS, Sharing, unknown_name
+from qkvlib.sharing import SHARINGS, unknown_name
 
 
 def _reference_attention(
@@ -58,13 +58,22 @@ def tie(fn: Callable[[Tensor, Mapping[str, Tensor], Mapping[str, str]], Any]) ->
     t, d = 7, 16
     x = torch.randn(t, d, generator=generator)
     everything = {n: torch.randn(d, d, generator=generator) / d**0.5 for n in "qkv"}
-    for sharing in SHARINGS.values():
-        shown = f"{sharing.name} {sharing.tuple_form}"
-        weights = {n: everything[n] for n in sharing.projections}
-        roles: dict[str, str] = {str(role): name for role, name in sharing.roles.items()}
+    cases = [
+        (
+            f"{sharing.name} {sharing.tuple_form}",
+            {n: everything[n] for n in sharing.projections},
+            {str(role): name for role, name in sharing.roles.items()},
+        )
+        for sharing in SHARINGS.values()
+    ]
+    # Roles decide, and not what a projection is called.
+    other_names = {"first": everything["q"], "second": everything["v"]}
+    roles = {"q": "first", "k": "first", "v": "second"}
+    cases.append((f"roles={roles}", other_names, roles))
+    for shown, weights, roles in cases:
         if callable(fn):
-            _refuse_absent_weights(fn, x, everything, sharing, shown)
-        answer = call(fn, shown, x.clone(), dict(weights), roles)
+            _refuse_absent_weights(fn, x, weights, roles, everything, shown)
+        answer = call(fn, shown, x.clone(), dict(weights), dict(roles))
         if not isinstance(answer, Tensor):
             kind = type(answer).__name__
             raise CheckFailed(f"For {shown} your function returns {kind}; a tensor is expected.")
@@ -73,42 +82,45 @@ def tie(fn: Callable[[Tensor, Mapping[str, Tensor], Mapping[str, str]], Any]) ->
                 f"For {shown} your result has shape {tuple(answer.shape)}; expected (T, D) = "
                 f"({t}, {d}): one output for each position."
             )
+        answer = answer.detach().to(x.dtype)
         wanted = _reference_attention(x, weights, roles)
         if not torch.allclose(answer, wanted, atol=1e-5):
             raise CheckFailed(f"For {shown}: {_what_differs(answer, x, weights, roles)}")
-    print("Correct for all four sharings, from one function without a single `if`.")
+    print("Correct for all four sharings, from one function that asks the roles.")
 
 
 class _Watched(dict[str, Tensor]):
-    """Weights that remember which were read."""
+    """Weights of a sharing that remember which others were asked for."""
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], everything: Mapping[str, Tensor]) -> None:
         super().__init__(weights)
-        self.read: list[str] = []
+        self.everything = everything
+        self.absent: list[str] = []
 
-    def __getitem__(self, key: str) -> Tensor:
-        self.read.append(key)
-        return super().__getitem__(key)
+    def __missing__(self, key: str) -> Tensor:
+        found = self.everything[key]
+        self.absent.append(key)
+        return found
 
 
 def _refuse_absent_weights(
     fn: Callable[..., Any],
     x: Tensor,
+    weights: Mapping[str, Tensor],
+    roles: Mapping[str, str],
     everything: Mapping[str, Tensor],
-    sharing: Sharing,
     shown: str,
 ) -> None:
     """Find reads of projections that the sharing does not have, before they raise KeyError."""
-    watched = _Watched(everything)
-    call(fn, shown, x.clone(), watched, dict(sharing.roles))
-    for name in watched.read:
-        if name not in sharing.projections:
-            role = {"q": "query", "k": "key", "v": "value"}[name]
-            raise CheckFailed(
-                f"For {shown} your function reads weights[{name!r}]. This sharing has no such "
-                f"projection: the {role} uses weights[{sharing.roles[name]!r}]. Ask roles for "  # type: ignore[index]
-                f"the name: weights[roles[{name!r}]]."
-            )
+    watched = _Watched(weights, everything)
+    call(fn, shown, x.clone(), watched, dict(roles))
+    for name in watched.absent:
+        role = {"q": "query", "k": "key", "v": "value"}[name]
+        raise CheckFailed(
+            f"For {shown} your function reads weights[{name!r}]. This sharing has no such "
+            f"projection: the {role} uses weights[{roles[name]!r}]. Ask roles for the name: "
+            f"weights[roles[{name!r}]]."
+        )
 
 
 def _what_differs(
