@@ -182,7 +182,8 @@ function render({ model, el }) {
   let promised = 0; // tokens that a link wants written still, unless the reader does something else
   let keeping = null; // a promise, while they are written
   let heard = "";
-  let news = "";
+  let news = {}; // what is said, or about to be
+  let hearing = 0;
   let gone = false;
 
   // What a reader does
@@ -343,23 +344,20 @@ function render({ model, el }) {
       part.update(now);
     }
     parts.tuning.update(now, paced);
-    const fresh = [status.update(now), parts.guide.update(now, seen)];
-    announce(fresh.filter(Boolean).join(" "), sentence(now));
+    announce({ status: status.update(now), tour: parts.guide.update(now, seen) }, sentence(now));
     parts.brief.update(now, now.state.tour ? parts.guide.step : null);
   }
 
-  /** Say what is new, and where the token that is asked looks, neither in place of the other. */
-  function announce(latest, said) {
+  /** Say what is new of tour and status, and where the token that is asked looks: none in another's place. */
+  function announce({ tour, status }, said) {
     put(told, said);
-    if (latest) {
-      news = latest;
-      setTimeout(() => {
-        if (news === latest) news = "";
-      }, HEARD);
-    }
     const fresh = seen.asked && !lab.playing && hovered === null && said !== heard;
     if (fresh) heard = said;
-    if (fresh || latest) live.say([news, seen.asked ? heard : ""].join(" ").trim());
+    if (!(fresh || tour || status)) return;
+    news = { tour: tour || news.tour, status: status || news.status };
+    live.say([news.tour, news.status, seen.asked ? heard : ""].filter(Boolean).join(" "));
+    clearTimeout(hearing);
+    hearing = setTimeout(() => (news = {}), HEARD);
   }
 
   let queued = false;
@@ -455,6 +453,7 @@ function render({ model, el }) {
     returns.disconnect();
     window.removeEventListener("hashchange", visit);
     lab.close();
+    clearTimeout(hearing);
     live.hush();
     staged.remove();
   };

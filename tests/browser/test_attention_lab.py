@@ -364,6 +364,8 @@ def test_what_is_typed_while_it_writes_is_not_lost(lab: Callable[..., Any]) -> N
             [...root.querySelectorAll('button')].find((b) => b.textContent === 'Pause').click();
         }"""
     )
+    # What was written already is settled too, for a moment.
+    until(page, "sheet.querySelector('.tokens').textContent === 'import '")
     settled(page)
     assert "".join(words(page)) == "import "
     assert page.get_by_role("textbox", name="Prompt").input_value() == "import "
