@@ -147,8 +147,7 @@ const CSS = `
 .legend .l { border-top: 2px dashed var(--mine); }
 .legend .b { height: 12px; border: 0; background: var(--c); opacity: .3; border-radius: 3px; }
 .doing { display: flex; flex-wrap: wrap; gap: 8px; }
-.doing .go { background: var(--accent); border-color: var(--accent); color: var(--bg); font-weight: 600; }
-button:disabled { opacity: .5; cursor: not-allowed; }
+.doing .go:not([aria-disabled="true"]) { background: var(--accent); border-color: var(--accent); color: var(--bg); font-weight: 600; }
 .told { padding: 10px 12px; border-radius: 10px; background: var(--soft); border-left: 5px solid var(--c);
   display: grid; gap: 4px; min-height: 44px; align-content: center; }
 details { font-size: 14px; overflow-x: auto; }

@@ -78,8 +78,17 @@ def test_keys_draw_too_and_drawing_again_hides_the_answer(page: Callable[..., An
     after = trait(opened, "drawn")["MQA over tokens"]
     assert after[:2] + after[3:] == line[:2] + line[3:]
     assert after[2] < 0
-    reveal(opened).click()
+    bold = "(button) => getComputedStyle(button).backgroundColor"
+    ready = reveal(opened).evaluate(bold)
+    reveal(opened).focus()
+    opened.keyboard.press("Enter")
+    opened.wait_for_function(
+        "document.querySelector('.qkv-widget').qkvModel.get('revealed').length === 1"
+    )
     assert trait(opened, "revealed") == ["MQA over tokens"]
+    assert reveal(opened).get_attribute("aria-disabled") == "true"
+    assert reveal(opened).evaluate(bold) != ready, "it looks as if it had nothing to do"
+    assert reveal(opened).evaluate("(button) => button.matches(':focus')"), "and is not left"
     opened.get_by_role("button", name="Draw again").click()
     assert trait(opened, "revealed") == []
     assert trait(opened, "drawn") == {}
