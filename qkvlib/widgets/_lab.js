@@ -416,7 +416,7 @@ export class StoredEngine {
 
 const IN_LINK = ["kind", "variant", "other", "layer", "head", "temperature", "seed", "prompt"];
 
-/** The state as the end of an address: "#lab=variant=Q-K%3DV&…", with how many tokens were written. */
+/** The state as the end of an address: "#lab?variant=Q-K%3DV&…", with how many tokens were written. */
 export function toHash(state, written) {
   const fields = new URLSearchParams();
   for (const name of IN_LINK) fields.set(name, state[name]);

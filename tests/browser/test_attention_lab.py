@@ -93,6 +93,15 @@ def until(page: Any, condition: str, n: int = 0) -> None:
     page.wait_for_function(f"([sheet, n]) => {condition}", arg=[sheet, n], timeout=60_000)
 
 
+def opened(page: Any, gates: list[Any]) -> None:
+    """Let the first request through that is held at the gate, once it is there."""
+    for _ in range(200):
+        if gates:
+            break
+        page.wait_for_timeout(50)
+    gates[0].continue_()
+
+
 WRITTEN = "sheet.querySelectorAll('.tokens span.mine').length >= n"
 LONGER = "sheet.querySelectorAll('.tokens span').length > n"
 
@@ -420,11 +429,7 @@ def test_a_slow_network_shows_how_far_it_is(tab: Visit, lab: Callable[..., Any])
     assert page.locator(".lean i").count() > 0
     choose(page, "Model", "writes code")
     settled(page)
-    for _ in range(100):
-        if gates:
-            break
-        page.wait_for_timeout(50)
-    gates[0].continue_()
+    opened(page, gates)
     page.locator(".status").wait_for(state="hidden", timeout=60_000)
     settled(page)
     assert page.locator(".big figcaption").inner_text() == GPTS[0]["name"].removeprefix("gpt/")
@@ -508,9 +513,8 @@ def test_what_a_link_promised_ends_when_the_reader_does_something_else(
     tab.context.route(WASM, lambda route: gates.append(route))
     page = lab(start=False, hash="#lab?variant=gpt/QKV&written=40")
     page.get_by_role("textbox", name="Prompt").fill("import ")
-    page.wait_for_timeout(500)
-    assert gates
-    gates[0].continue_()
+    until(page, "document.querySelector('.qkv-widget').qkvModel.get('prompt') === 'import '")
+    opened(page, gates)
     page.locator(".status").wait_for(state="hidden", timeout=60_000)
     settled(page)
     page.wait_for_timeout(300)
