@@ -15,7 +15,7 @@ from qkvlib.sharing import parse_variant
 
 _BLUE: Final = "#0072B2"
 _LINE: Final = 22  # pixels of height
-_WIDTH: Final = 30  # characters that a phone has room for
+_WIDTH: Final = 26  # characters that a phone has room for
 
 
 def time_by_bytes(
