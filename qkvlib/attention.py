@@ -112,11 +112,6 @@ times as long for MQA at 16,384 tokens, probably because keys are cut into piece
 only. That was not tested, nor was the speed in float32 measured."""
 
 
-_READ_FIRST: Final = range(1 << 19, (1 << 22) + 1)
-"""Bytes of keys and values that are worth fetching before they are used: enough for the gain to be
-more than the cost of a call, few enough to be still at hand when they are. Measured in float32."""
-
-
 def attend_folded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of one query each, with the query heads of a KV head in the query axis.
 
@@ -130,30 +125,6 @@ def attend_folded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Returns:
         Shape (B, H, 1, D).
     """
-    if worth_reading_first(q, k, v):
-        # Products of a few queries wait for every piece of memory that they ask for. A sum does
-        # not, for its next piece is foreseen. So a sum that nobody needs brings all of it near, and
-        # attention takes 5 to 20 % less time: `qkv bench decode` measures it. Of a whole step of a
-        # model that is too little to be seen.
-        for each in {id(held): held for held in (k, v)}.values():
-            each.sum()
-    return fold(q, k, v)
-
-
-def worth_reading_first(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether :func:`attend_folded` is to fetch keys and values before it uses them.
-
-    They come from memory if the model is large, and that is supposed here: a cache of this size for
-    few KV heads belongs to one. Shapes as in :func:`attend_folded`.
-    """
-    alone = q.shape[1] == k.shape[1]  # with as many KV heads there are too many bytes for it
-    if alone or k.device.type != "cpu" or k.dtype != torch.float32:
-        return False
-    return k.nbytes + (0 if v is k else v.nbytes) in _READ_FIRST
-
-
-def fold(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The products of :func:`attend_folded`, wherever keys and values are. Shapes as there."""
     (b, h, _, d), g = q.shape, k.shape[1]
     parts = g
     if b == g == 1 and h % 2 == 0 and not q.is_cuda and torch.get_num_threads() > 1:

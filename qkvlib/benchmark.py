@@ -9,19 +9,17 @@ cores were seen to stall for 8 ms.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import gc
 import importlib.util
 import itertools
 import json
-import multiprocessing
-import os
+import math
+import mmap
 import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -34,7 +32,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qkvlib.accounting import cache_bytes, format_bytes
-from qkvlib.attention import attend, attend_folded, fold, worth_reading_first
+from qkvlib.attention import attend, attend_folded
 from qkvlib.cache import KVCache
 from qkvlib.config import ModelConfig, get_config
 from qkvlib.devices import device_name, usable_device
@@ -47,7 +45,6 @@ from qkvlib.text_table import aligned
 
 Work = Callable[[], object]
 Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
 
 _AT_LEAST: Final = 0.05  # seconds that one turn of either way takes, so that the clock is exact
 
@@ -352,115 +349,67 @@ def _by_repeating(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _in_memory_kept(q: Tensor, k: Tensor, _: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Repeating into copies that are there already: what is left of its cost, the copying."""
-    g, s, d = k.shape[1:]
-    k_copies, v_copies = (k.new_empty(len(k), q.shape[1], s, d) for _ in range(2))
+def _new_memory(shape: tuple[int, ...]) -> Tensor:
+    """Memory that the system gives to the program for this, and clears, page by page."""
+    private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+    pages = mmap.mmap(-1, 4 * math.prod(shape), **private)
+    return torch.frombuffer(pages, dtype=torch.float32).view(shape)
+
+
+def _by_repeating_in(
+    room: Callable[[tuple[int, ...]], Tensor],
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Repeating, with the copies of keys and values in memory of that kind."""
 
     def one(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        for copies, each in ((k_copies, k), (v_copies, v)):
-            copies.view(len(k), g, -1, s, d).copy_(each[:, :, None])
-        return F.scaled_dot_product_attention(q, k_copies, v_copies)
+        b, g, s, d = k.shape
+        copies = room((2, b, q.shape[1], s, d))
+        for copy, each in zip(copies, (k, v), strict=True):
+            copy.view(b, g, -1, s, d).copy_(each[:, :, None])
+        return F.scaled_dot_product_attention(q, copies[0], copies[1])
 
     return one
 
 
-def _take_new_memory() -> None:
-    """Let every large tensor of this process have new memory, which the system clears for it.
+def _other_ways(layer: tuple[Tensor, Tensor, Tensor]) -> dict[str, Callable[..., Tensor]]:
+    """Name -> what folding is compared with.
 
-    Left alone, glibc does so above 32 MB, and below when it happens to: copies of 1,024 tokens were
-    seen to take new memory in one run and none in the next, which made 12 ms of 3. It has a name
-    for the limit, M_MMAP_THRESHOLD; where there is no glibc, nothing changes.
+    PyTorch hands out memory of a CPU as the C library does, from what the program has freed or from
+    the system, whichever it has. That made 15 ms or 47 of one row, by what had been measured before
+    it. So each kind has a row. A GPU's memory is kept by PyTorch itself.
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(-3, 1 << 20)
-
-
-def _new_memory(work: Work, n_layers: int) -> str:
-    """How much of it the other way takes for a layer, in words, where the system tells."""
-    if importlib.util.find_spec("resource") is None:  # Windows
-        return ""
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    work()
-    pages = round((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / n_layers)
-    return f"the other way takes {format_bytes(pages * resource.getpagesize())} of new memory"
-
-
-def _tied_rows(tokens: int, turns: int, place: _Place) -> list[SpeedRow]:
-    n_layers = _n_layers("Q-K=V", tokens, place)  # the smaller cache; for both as many
-    plain, tied = (_layers(name, tokens, n_layers, place) for name in ("QKV", "Q-K=V"))
-    row = compare_speed(
-        "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours), turns=turns
-    )
-    return [_of_one_layer(n_layers, row)]
-
-
-def _folded_rows(variant: str, tokens: int, turns: int, place: _Place) -> list[SpeedRow]:
-    n_layers = _n_layers(variant, tokens, place)
-    layers = _layers(variant, tokens, n_layers, place)
-    ours = _over(layers, attend_folded)
-    others: dict[str, Callable[..., Tensor]] = {"folded against enable_gqa": _by_enable_gqa}
-    if place.device.type == "cpu":
-        _take_new_memory()
-        others["folded against repeating in new memory"] = _by_repeating
-        others["folded against repeating in memory kept"] = _in_memory_kept(*layers[0])
-    else:  # there PyTorch keeps what it has had
-        others["folded against repeating"] = _by_repeating
-    if worth_reading_first(*layers[0]):
-        others["read first and folded against folded"] = fold
-    rows = []
-    for case, other in others.items():
-        theirs = _over(layers, other)
-        row = compare_speed(f"attention, {variant} {case}", tokens, ours, theirs, turns=turns)
-        if "memory" in case:
-            row = replace(row, note=_new_memory(theirs, n_layers))
-        rows.append(_of_one_layer(n_layers, row))
-    return rows
-
-
-def _apart(measure: Callable[..., Result], *arguments: object) -> Result:
-    """Measure in a process of its own, so that nothing finds memory that an earlier row has left.
-
-    Copies of 4,096 tokens did, and took 15 ms where in a process of their own they take 47.
-    """
-    context = multiprocessing.get_context("spawn")
-    if sys.platform == "linux":
-        # Before the new process imports PyTorch, which binds threads to the processors found then.
-        alone = ProcessPoolExecutor(1, context, os.sched_setaffinity, (0, _processors()))
-    else:
-        alone = ProcessPoolExecutor(1, context)
-    with alone as pool:
-        found: Result = pool.submit(_measure, torch.get_num_threads(), measure, *arguments).result()
-    return found
-
-
-def _processors() -> set[int]:
-    """Those on which this process computes.
-
-    ``OMP_PROC_BIND`` gives each thread one of them. A process has those of the thread that started
-    it, so all threads of one that is started here would share a single one.
-    """
-    torch.ones(1 << 20).sum()  # there are no other threads before there is work for them
-    threads = map(int, os.listdir("/proc/self/task"))
-    return set[int]().union(*map(os.sched_getaffinity, threads))
-
-
-@torch.inference_mode()
-def _measure(threads: int, measure: Callable[..., Result], *arguments: object) -> Result:
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    return measure(*arguments)
+    q, k, _ = layer
+    if k.is_cuda:
+        return {"enable_gqa": _by_enable_gqa, "repeating": _by_repeating}
+    kept = _new_memory((2, len(k), q.shape[1], *k.shape[2:]))
+    return {
+        "enable_gqa": _by_enable_gqa,
+        "repeating in new memory": _by_repeating_in(_new_memory),
+        "repeating in memory kept": _by_repeating_in(lambda _: kept),
+    }
 
 
 def _attention_rows(
     sizes: Iterable[int], turns: int, place: _Place = _ON_CPU
 ) -> Iterator[SpeedRow]:
     for tokens in sizes:
-        yield from _apart(_tied_rows, tokens, turns, place)
+        n_layers = _n_layers("Q-K=V", tokens, place)  # the smaller cache; for both as many
+        plain, tied = (_layers(name, tokens, n_layers, place) for name in ("QKV", "Q-K=V"))
+        yield _of_one_layer(n_layers, compare_speed(
+            "attention, Q-K=V against QKV", tokens, _over(tied, _ours), _over(plain, _ours),
+            turns=turns,
+        ))  # fmt: skip
         for variant in ("GQA-8", "MQA"):
-            yield from _apart(_folded_rows, variant, tokens, turns, place)
+            layers = _layers(variant, tokens, _n_layers(variant, tokens, place), place)
+            for name, other in _other_ways(layers[0]).items():
+                row = compare_speed(
+                    f"attention, {variant} folded against {name}",
+                    tokens,
+                    _over(layers, attend_folded),
+                    _over(layers, other),
+                    turns=turns,
+                )
+                yield _of_one_layer(len(layers), row)
 
 
 # Keeping what is new

@@ -6,9 +6,6 @@ No time decides whether a test passes.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +22,7 @@ from qkvlib import (
     compare_speed,
     take_turns,
 )
-from qkvlib.attention import attend_folded, fold
+from qkvlib.attention import attend_folded
 from qkvlib.cli import main
 
 
@@ -95,36 +92,24 @@ def test_the_ways_give_the_same(variant: str, monkeypatch: pytest.MonkeyPatch) -
     for q, k, v in layers:
         assert (k is v) is (variant == "Q-K=V")
         ours = benchmark._ours(q, k, v)
-        in_memory_kept = benchmark._in_memory_kept(*layers[0])
-        for other in (
-            attend_folded,
-            fold,
-            benchmark._by_enable_gqa,
-            benchmark._by_repeating,
-            in_memory_kept,
-            in_memory_kept,  # what it kept from the last time changes nothing
-        ):
-            torch.testing.assert_close(other(q, k, v), ours)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All in this process, whose memory is managed as before."""
-    monkeypatch.setattr(benchmark, "_apart", lambda measure, *arguments: measure(*arguments))
-    monkeypatch.setattr(benchmark, "_take_new_memory", lambda: None)
+        ways = benchmark._other_ways((q, k, v))
+        assert len(ways) == 3
+        for other in (attend_folded, benchmark._by_repeating, *ways.values()):
+            for _ in range(2):  # what is kept from the first time changes nothing
+                torch.testing.assert_close(other(q, k, v), ours)
 
 
 def test_both_sides_have_the_same_layers_and_times_are_of_one(
-    here: None, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[str, int]] = []
-    one = tuple(torch.zeros(1, heads, 1, 1) for heads in (2, 1, 1))
 
-    def note(variant: str, tokens: int, n_layers: int, place: object) -> list[tuple[torch.Tensor]]:
+    layer = tuple(torch.zeros(1, heads, 1, 1) for heads in (2, 1, 1))
+
+    def note(variant: str, tokens: int, n_layers: int, place: object) -> list[object]:
         seen.append((variant, n_layers))
-        return [one] * n_layers
+        return [layer] * n_layers
 
-    monkeypatch.setattr(benchmark, "_new_memory", lambda work, n_layers: "")
     measured = SpeedRow("this against that", 1, 2.0, 2.0, 2.0, 1, seconds=10.0, other_seconds=20.0)
     monkeypatch.setattr(benchmark, "_layers", note)
     monkeypatch.setattr(benchmark, "compare_speed", lambda *_, **__: measured)
@@ -139,56 +124,28 @@ def test_both_sides_have_the_same_layers_and_times_are_of_one(
             assert row == replace(measured, seconds=10 / n_layers, other_seconds=20 / n_layers)
 
 
-def test_a_row_is_measured_in_a_new_process_on_the_processors_of_this_one() -> None:
-    program = """
-import os
-from qkvlib import benchmark
-if __name__ == "__main__":
-    apart = benchmark._apart
-    assert apart(os.getpid) != os.getpid()
-    torch = benchmark.torch
-    torch.set_num_threads(3)
-    assert apart(torch.get_num_threads) == 3
-    assert apart(torch.is_inference_mode_enabled)
-    assert apart(torch.initial_seed) == 0
-    if benchmark.sys.platform == "linux":
-        mine = benchmark._processors()
-        assert len(mine) == min(3, benchmark.os.cpu_count()), mine
-        assert apart(benchmark._processors) == mine
-    try:
-        apart(int, "no number")
-    except ValueError as error:
-        print(error)
-"""
-    # Bound threads are what a new process could inherit, all of its threads one processor.
-    environment = {**os.environ, "OMP_PROC_BIND": "true", "OMP_NUM_THREADS": "3"}
-    found = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
-    )
-    assert "invalid literal" in found.stdout, found.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told where to take memory")
+@torch.inference_mode()
 def test_copies_take_new_memory_each_time_or_never() -> None:
-    program = """
-import torch
-from qkvlib import benchmark
-benchmark._take_new_memory()
-q, k = torch.randn(1, 8, 1, 64), torch.randn(1, 2, 8192, 64)  # two copies of 16.8 MB
-kept = benchmark._in_memory_kept(q, k, k)
-for one in (benchmark._by_repeating, kept):
-    one(q, k, k)
-    print(benchmark._new_memory(lambda: one(q, k, k), 1))
-"""
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    new, kept = (float(line.split()[4]) for line in found.stdout.splitlines())
-    assert "MB of new memory" in found.stdout
-    assert 33 < new < 35, found
-    assert kept < 1 or " kB " in found.stdout or " B " in found.stdout, found
+    resource = pytest.importorskip("resource")  # Windows does not say
+
+    def taken() -> int:
+        pages: int = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        return pages
+
+    q, k = torch.randn(1, 8, 1, 64), torch.randn(1, 2, 8192, 64)
+    fewest = 2 * 8 * 8192 * 64 * 4 // 2**21  # pages for both copies, were they huge ones
+    found = {}
+    for name, one in benchmark._other_ways((q, k, k)).items():
+        one(q, k, k)
+        before = taken()
+        one(q, k, k)
+        found[name] = taken() - before
+    assert found["repeating in new memory"] >= fewest == 16
+    assert found["repeating in memory kept"] < fewest / 2
 
 
 @pytest.fixture
-def small(here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark at a size that takes seconds."""
     monkeypatch.setattr(benchmark, "_AT_LEAST", 0.0)
     monkeypatch.setattr(benchmark, "_CACHE_BYTES", (1, 1))

@@ -18,7 +18,7 @@ from qkvlib import (
     get_config,
     sinusoid,
 )
-from qkvlib.attention import attend_folded, fold, worth_reading_first
+from qkvlib.attention import attend_folded
 
 from strategies import configs
 
@@ -161,48 +161,6 @@ def test_folding_equals_repeating(
     k, v = (torch.randn(batch, n_kv_heads, 7, 8) for _ in range(2))
     repeated = (each.repeat_interleave(n_heads // n_kv_heads, dim=1) for each in (k, v))
     close(attend_folded(q, k, v), F.scaled_dot_product_attention(q, *repeated))
-
-
-READ_FIRST = [
-    # heads, KV heads, tokens of 64 columns, one tensor for both, number format -> whether
-    (8, 1, 1024, False, torch.float32, True),  # 0.5 MiB
-    (8, 1, 1023, False, torch.float32, False),
-    (8, 1, 1024, True, torch.float32, False),
-    (8, 1, 2048, True, torch.float32, True),
-    (8, 2, 4096, False, torch.float32, True),  # 4 MiB
-    (8, 2, 4097, False, torch.float32, False),
-    (8, 8, 512, False, torch.float32, False),
-    (8, 1, 4096, False, torch.bfloat16, False),
-]
-
-
-@pytest.mark.parametrize(
-    ("n_heads", "n_kv_heads", "tokens", "shared", "dtype", "first"), READ_FIRST
-)
-def test_what_is_read_first_gives_the_same(
-    n_heads: int,
-    n_kv_heads: int,
-    tokens: int,
-    shared: bool,
-    dtype: torch.dtype,
-    first: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    q = torch.randn(1, n_heads, 1, 64, dtype=dtype)
-    room = [torch.randn(1, n_kv_heads, tokens + 5, 64, dtype=dtype) for _ in "kv"]
-    k, v = (each[:, :, :tokens] for each in room)  # as a cache with room for more hands them out
-    if shared:
-        v = k
-    assert worth_reading_first(q, k, v) is first
-    read: list[torch.Tensor] = []
-    plain = torch.Tensor.sum
-    monkeypatch.setattr(torch.Tensor, "sum", lambda each: (read.append(each), plain(each))[1])
-    found = attend_folded(q, k, v)
-    monkeypatch.undo()
-    assert [id(each) for each in read] == [
-        id(each) for each in ([k] if shared else [k, v]) if first
-    ]
-    assert torch.equal(found, fold(q, k, v))
 
 
 @torch.no_grad()
