@@ -144,6 +144,9 @@ from .lab import (
     model_entry as model_entry,
     read_manifest as read_manifest,
 )
+from .linear import (
+    Linear as Linear,
+)
 from .local_data import (
     data_folder as data_folder,
 )

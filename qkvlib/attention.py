@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from qkvlib.cache import LayerCache
 from qkvlib.config import StackConfig
+from qkvlib.linear import Linear
 from qkvlib.position import PlusTerm
 from qkvlib.rotary import key_value_scheme
 
@@ -46,10 +47,10 @@ class Attention(nn.Module):
         heads = {"q": config.n_heads, "k": config.n_kv_heads, "v": config.n_kv_heads}
         self.names = config.sharing.projections
         self.widths = [heads[name] * config.head_dim for name in self.names]
-        self.in_proj = nn.Linear(config.d_model, sum(self.widths), bias=config.bias)
+        self.in_proj = Linear(config.d_model, sum(self.widths), bias=config.bias)
         heads_width = config.n_heads * config.head_dim
         self.out_proj = (
-            nn.Linear(heads_width, config.d_model, bias=config.bias)
+            Linear(heads_width, config.d_model, bias=config.bias)
             if config.out_proj
             else nn.Identity()
         )

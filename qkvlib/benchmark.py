@@ -37,7 +37,8 @@ from qkvlib.cache import KVCache
 from qkvlib.config import ModelConfig, get_config
 from qkvlib.devices import device_name, usable_device
 from qkvlib.generation import generate
-from qkvlib.models import build_model, token_loss
+from qkvlib.linear import Linear
+from qkvlib.models import Transformer, build_model, token_loss
 from qkvlib.records import cpu_name, versions
 from qkvlib.sharing import look_up
 from qkvlib.terminal import someone_watches
@@ -546,9 +547,31 @@ def _generation_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
     yield row
 
 
+def _linear_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
+    """Weights read by all threads, where they are large enough for it, and by one."""
+    prompt = torch.zeros(16, dtype=torch.long)
+    name, config = list(SHAPES.items())[-1]
+    config = config.replace(max_seq_len=len(prompt) + new_tokens)
+    ours, plain = (build_model(config, seed=0).eval() for _ in range(2))
+    for layer in plain.modules():
+        if isinstance(layer, Linear):
+            layer.forward = functools.partial(nn.Linear.forward, layer)  # type: ignore[method-assign]
+
+    def make(model: Transformer) -> Work:
+        return lambda: list(generate(model, prompt, new_tokens, temperature=0))
+
+    yield compare_speed(
+        f"generation, weights shared out among threads against nn.Linear, {name}",
+        new_tokens,
+        make(ours),
+        make(plain),
+        turns=turns,
+    )
+
+
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Threads share the work of many tokens, not that of one: the ratio would be that of both."""
+    """A thread more helps with many tokens more than with one: the ratio would be that of both."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -633,14 +656,16 @@ def bench_decode(
 
     Returns:
         Attention over shared and separate keys and values; query heads folded against two other
-        ways; room made at once against growing by ``cat``; generation with a cache against without;
-        and beside transformers, where that is installed.
+        ways; room made at once against growing by ``cat``; generation with a cache against without,
+        with weights read by all threads against by one, and beside transformers, where that is
+        installed.
     """
     torch.manual_seed(0)
     parts = (
         _attention_rows(sizes, turns),
         _cache_rows(cached, turns),
         _generation_rows(new_tokens, turns),
+        _linear_rows(min(new_tokens, 200), turns),
         _transformers_rows(min(new_tokens, 200), turns),
     )
     return SpeedTable("decode", _measured("decode", parts))

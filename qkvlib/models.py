@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from qkvlib.attention import Attention, AttentionMaps
 from qkvlib.cache import KVCache, LayerCache
 from qkvlib.config import ConfigError, ModelConfig, SetConfig, StackConfig, ViTConfig
+from qkvlib.linear import Linear
 from qkvlib.position import PositionEmbedding
 
 
@@ -29,9 +30,9 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.norm2 = nn.LayerNorm(config.d_model, bias=config.bias)
         self.mlp = nn.Sequential(
-            nn.Linear(config.d_model, config.d_ff, bias=config.bias),
+            Linear(config.d_model, config.d_ff, bias=config.bias),
             nn.GELU(),
-            nn.Linear(config.d_ff, config.d_model, bias=config.bias),
+            Linear(config.d_ff, config.d_model, bias=config.bias),
         )
         self.dropout = nn.Dropout(config.dropout)
 
@@ -75,7 +76,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model, bias=config.bias)
-        self.head = nn.Linear(config.d_model, n_outputs, bias=tied is None)
+        self.head = Linear(config.d_model, n_outputs, bias=tied is None)
         if tied:
             self.head.weight = embedding.weight  # type: ignore[assignment]
         self._init_weights()

@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from qkvlib import (
+    Linear,
     ModelConfig,
     SpeedRow,
     SpeedTable,
@@ -161,6 +162,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         benchmark, "BENCHMARKS", {"decode": bench_small, "attention": attention_small}
     )
+
+
+@torch.inference_mode()
+def test_one_of_two_models_shares_its_weights_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    parts = Linear._parts
+    monkeypatch.setattr(Linear, "_parts", lambda *given: asked.append(None) or parts(*given))
+    ways: list[Callable[[], list[int]]] = []
+    monkeypatch.setattr(benchmark, "compare_speed", lambda *given, **_: ways.extend(given[2:]))
+    list(benchmark._linear_rows(2, 1))
+    this, other = ways
+    tokens = this()
+    assert asked
+    asked.clear()
+    assert other() == tokens
+    assert not asked
 
 
 def test_the_table(small: None, tmp_path) -> None:
