@@ -413,6 +413,55 @@ def _attention_rows(
                 yield _of_one_layer(len(layers), row)
 
 
+# A whole step
+
+
+def _step(variant: str, tokens: int, place: _Place) -> Work:
+    """One new token in each text, behind so many less one that the cache holds."""
+    layers = DECODE_SHAPE.n_layers if place.device.type == "cuda" else 2
+    config = DECODE_SHAPE.replace(variant=variant, n_layers=layers)
+    with place.device:  # a GPU draws three billion weights in no time
+        model = build_model(config, seed=0)
+    model = model.to(place.dtype).eval()
+    cache = KVCache(
+        config, place.batch_size, capacity=tokens, dtype=place.dtype, device=place.device
+    )
+    for layer in cache.layers:
+        layer.length = tokens - 1
+        for tensor in layer.tensors.values():
+            tensor.normal_()
+    new = torch.zeros(place.batch_size, 1, dtype=torch.long, device=place.device)
+
+    def work() -> None:
+        model(new, cache=cache)
+        cache.truncate(tokens - 1)
+
+    return work
+
+
+def _recorded(work: Work) -> Work:
+    """The same on a GPU without its cost of being called: all kernels are started at once."""
+    work()  # what is set up on first use must not be recorded
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def _step_rows(sizes: Iterable[int], turns: int, place: _Place) -> Iterator[SpeedRow]:
+    kinds: dict[str, Callable[[Work], Work]] = {"a decode step": lambda work: work}
+    if place.device.type == "cuda":
+        kinds["a decode step, recorded"] = _recorded
+    for tokens in sizes:
+        plain = _step("QKV", tokens, place)
+        for variant in ("Q-K=V", "GQA-8", "MQA", "Q-MQA"):
+            this = _step(variant, tokens, place)
+            for kind, made in kinds.items():
+                case = f"{kind}, {variant} against QKV"
+                yield compare_speed(case, tokens, made(this), made(plain), turns=turns)
+
+
 # Keeping what is new
 
 
@@ -691,15 +740,55 @@ def bench_attention(
     Raises:
         ValueError: If the device cannot be used here.
     """
+    return _on_device("attention", _attention_rows, sizes, turns, device)
+
+
+@torch.inference_mode()
+def bench_step(
+    sizes: Iterable[int] = (1024, 4096, 16_384), *, turns: int = 7, device: str = "cpu"
+) -> SpeedTable:
+    """Measure whole decode steps, weights and all, of models that tie and share against one that
+    does not.
+
+    The models have the width of one of 7 billion parameters, and its heads.
+
+    Args:
+        sizes: Tokens in the cache, with the one that the step adds.
+        turns: Turns of each pair.
+        device: ``"cpu"``: two layers, one text in float32; about 8 GB of memory. ``"cuda"``: eight
+            layers, eight texts at once in bfloat16; about 40 GB of the GPU's. There, also with the
+            step recorded as a CUDA graph: called from Python, its cost is that of many small calls.
+
+    Raises:
+        ValueError: If the device cannot be used here.
+    """
+    return _on_device("step", _step_rows, sizes, turns, device)
+
+
+def _on_device(
+    name: str,
+    rows: Callable[[Iterable[int], int, _Place], Iterable[SpeedRow]],
+    sizes: Iterable[int],
+    turns: int,
+    device: str,
+) -> SpeedTable:
     torch.manual_seed(0)
     where = usable_device(device)
     place = _ON_CPU if where.type == "cpu" else _Place(where, torch.bfloat16, 8)
-    rows = _measured("attention", [_attention_rows(sizes, turns, place)])
-    return SpeedTable("attention", rows, device=device_name(where))
+    found = _measured(name, [rows(sizes, turns, place)])
+    return SpeedTable(name, found, device=device_name(where))
 
+
+ON_DEVICES: Final[Mapping[str, Callable[..., SpeedTable]]] = MappingProxyType(
+    {"attention": bench_attention, "step": bench_step}
+)
+"""Name -> benchmark that a GPU can repeat.
+
+:meta hide-value:
+"""
 
 BENCHMARKS: Final[Mapping[str, Callable[..., SpeedTable]]] = MappingProxyType(
-    {"decode": bench_decode, "attention": bench_attention, "train": bench_train}
+    {"decode": bench_decode, **ON_DEVICES, "train": bench_train}
 )
 """Name -> benchmark.
 

@@ -259,6 +259,13 @@ def _on_device() -> _Result:
         f"measured, attention alone on one {measured.device}, eight texts: Q-K=V is "
         + ", ".join(f"{row.ratio:.2f} times as fast at {row.tokens:,} tokens" for row in rows)
     )
+    steps = SpeedTable.load(data_file("results/speed_step.json"))
+    rows = steps.by_case()["a decode step, recorded, Q-K=V against QKV"]
+    lines.append(
+        f"measured, a whole step of eight layers on one {steps.device}, eight texts, recorded as a "
+        "CUDA graph: "
+        + ", ".join(f"{row.ratio:.2f} times as fast at {row.tokens:,} tokens" for row in rows)
+    )
     larger = room["Q-K=V"] >= 2 * room["QKV"]
     return _Result(
         "The 1.2B shape in two-byte numbers on a phone made up of its parts' widths and rates: "

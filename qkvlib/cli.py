@@ -480,7 +480,7 @@ def table(name: str, markdown: bool, results: Path | None, as_json: bool) -> Non
 @click.argument("name")
 @click.option("--turns", default=7, show_default=True, help="Turns of each pair.")
 @click.option("--threads", type=click.IntRange(min=1), help="PyTorch's threads.")
-@click.option("--device", help="Of attention: cpu, or cuda for a GPU.  [default: cpu]")
+@click.option("--device", help="Of attention and step: cpu, or cuda for a GPU.  [default: cpu]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the JSON here as well.")
 @_json_option
 def bench(
@@ -493,19 +493,21 @@ def bench(
 ) -> None:
     """Measure speed on this machine, as ratios of two ways that take turns.
 
-    Benchmarks: decode, attention, train. Let nothing else run. Other libraries are measured
+    Benchmarks: decode, attention, step, train. Let nothing else run. Other libraries are measured
     beside the course where they are installed: pip install "qkvlib[bench]".
     """
     # Both before PyTorch is imported: threads stay on their core, and nothing asks the network.
     os.environ.setdefault("OMP_PROC_BIND", "true")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     _set_threads(threads)
-    from qkvlib.benchmark import get_benchmark
+    from qkvlib.benchmark import ON_DEVICES, get_benchmark
     from qkvlib.records import write_atomically
 
     measure = get_benchmark(name)
-    if device is not None and name != "attention":
-        raise click.UsageError(f"--device is for attention alone; {name} is measured on the CPU.")
+    if device is not None and name not in ON_DEVICES:
+        raise click.UsageError(
+            f"--device is for {' and '.join(ON_DEVICES)}; {name} is measured on the CPU."
+        )
     found = measure(turns=turns, **({} if device is None else {"device": device}))
     if out is not None:
         write_atomically(out, json.dumps(found.to_dict(), indent=1) + "\n")

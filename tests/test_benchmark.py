@@ -14,6 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from qkvlib import (
+    KVCache,
     Linear,
     ModelConfig,
     SpeedRow,
@@ -159,9 +160,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     def attention_small(turns: int, **where: str) -> SpeedTable:
         return benchmark.bench_attention((16,), turns=turns, **where)
 
-    monkeypatch.setattr(
-        benchmark, "BENCHMARKS", {"decode": bench_small, "attention": attention_small}
-    )
+    def step_small(turns: int, **where: str) -> SpeedTable:
+        return benchmark.bench_step((16,), turns=turns, **where)
+
+    works = {"decode": bench_small, "attention": attention_small, "step": step_small}
+    monkeypatch.setattr(benchmark, "BENCHMARKS", works)
 
 
 @torch.inference_mode()
@@ -218,6 +221,38 @@ def test_attention_alone_on_a_device(small: None) -> None:
     assert (missing.exit_code, "device 'abacus' cannot be used" in missing.stderr) == (2, True)
     other = bench("decode", "--device", "cpu")
     assert (other.exit_code, "decode is measured on the CPU" in other.stderr) == (2, True)
+
+
+def test_whole_steps(small: None) -> None:
+    result = CliRunner().invoke(main, ["bench", "step", "--device", "cpu", "--turns", "1"])
+    assert result.exit_code == 0, result.output
+    for variant in ("Q-K=V", "GQA-8", "MQA", "Q-MQA"):
+        assert f"a decode step, {variant} against QKV" in result.stdout
+
+
+@torch.inference_mode()
+def test_a_step_adds_a_token_to_a_full_cache_each_time(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[KVCache] = []
+
+    def keep(*given: object, **named: object) -> KVCache:
+        made.append(KVCache(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(benchmark, "KVCache", keep)
+    work = benchmark._step("Q-K=V", 5, benchmark._ON_CPU)
+    (cache,) = made
+    (held,) = cache.layers[0].tensors.values()
+    assert held.shape[2] == 5
+    assert held.std() > 0.5
+    drawn = held.clone()
+    for _ in range(2):
+        held[:, :, 4:] = drawn[:, :, 4:]
+        work()
+        assert cache.length == 4
+        assert not torch.isclose(held[:, :, 4:], drawn[:, :, 4:]).any()
+        torch.testing.assert_close(held[:, :, :4], drawn[:, :, :4])
 
 
 def test_a_gpu_is_the_machine_of_its_table() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from qkvlib import TextTask, TrainConfig, build_model, encode, generate, get_config
 from qkvlib.attention import _attend_explicitly, attend, attend_folded
-from qkvlib.benchmark import bench_attention
+from qkvlib.benchmark import bench_attention, bench_step
 from qkvlib.sweep import Job, read_finished, run_jobs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -57,7 +57,8 @@ def test_a_sweep_on_a_gpu_learns_what_the_cpu_learns(tmp_path: Path) -> None:
         assert a == pytest.approx(b, rel=1e-3)
 
 
-def test_attention_is_measured_on_a_gpu() -> None:
-    table = bench_attention((256,), turns=1, device="cuda")
+@pytest.mark.parametrize("measure", [bench_attention, bench_step])
+def test_speed_is_measured_on_a_gpu(measure) -> None:
+    table = measure((256,), turns=1, device="cuda")
     assert table.device == table.machine == torch.cuda.get_device_name()
     assert all(row.ratio > 0 for row in table.rows)
