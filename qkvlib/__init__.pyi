@@ -29,6 +29,7 @@ from .attention import (
 )
 from .benchmark import (
     BENCHMARKS as BENCHMARKS,
+    DECODE_SHAPE as DECODE_SHAPE,
     SpeedRow as SpeedRow,
     SpeedTable as SpeedTable,
     bench_decode as bench_decode,
