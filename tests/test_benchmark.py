@@ -15,13 +15,13 @@ from click.testing import CliRunner
 
 from qkvlib import (
     KVCache,
-    Linear,
     ModelConfig,
     SpeedRow,
     SpeedTable,
     benchmark,
     build_model,
     compare_speed,
+    linear,
     take_turns,
 )
 from qkvlib.attention import attend_folded
@@ -169,18 +169,31 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @torch.inference_mode()
 def test_one_of_two_models_shares_its_weights_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
-    parts = Linear._parts
-    monkeypatch.setattr(Linear, "_parts", lambda *given: asked.append(None) or parts(*given))
+    found: list[int] = []
+
+    def parts(*given: object) -> int:
+        found.append(_parts(*given))
+        return found[-1]
+
+    _parts = linear._parts
+    monkeypatch.setattr(linear, "_parts", parts)
+    monkeypatch.setattr(linear, "_PART", 1 << 6)
+    wide = ModelConfig(d_model=64, n_layers=1, n_heads=2, vocab_size=64, max_seq_len=64)
+    monkeypatch.setattr(benchmark, "SHAPES", {"wide": wide})
     ways: list[Callable[[], list[int]]] = []
     monkeypatch.setattr(benchmark, "compare_speed", lambda *given, **_: ways.extend(given[2:]))
-    list(benchmark._linear_rows(2, 1))
+    list(benchmark._linear_rows(3, 1))
     this, other = ways
-    tokens = this()
-    assert asked
-    asked.clear()
-    assert other() == tokens
-    assert not asked
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        tokens = this()
+        assert (2 in found) is torch.backends.mkl.is_available()
+        found.clear()
+        assert other() == tokens
+        assert not found
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_table(small: None, tmp_path) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from qkvlib import TextTask, TrainConfig, build_model, encode, generate, get_config
+from qkvlib import (
+    KVCache,
+    TextTask,
+    TrainConfig,
+    benchmark,
+    build_model,
+    encode,
+    generate,
+    get_config,
+)
 from qkvlib.attention import _attend_explicitly, attend, attend_folded
 from qkvlib.benchmark import bench_attention, bench_step
 from qkvlib.sweep import Job, read_finished, run_jobs
@@ -58,7 +67,35 @@ def test_a_sweep_on_a_gpu_learns_what_the_cpu_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("measure", [bench_attention, bench_step])
-def test_speed_is_measured_on_a_gpu(measure) -> None:
+def test_speed_is_measured_on_a_gpu(measure, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = benchmark.DECODE_SHAPE.replace(d_model=256, n_layers=2)
+    monkeypatch.setattr(benchmark, "DECODE_SHAPE", shape)
+    monkeypatch.setattr(benchmark, "_CACHE_BYTES", (1, 1))
     table = measure((256,), turns=1, device="cuda")
     assert table.device == table.machine == torch.cuda.get_device_name()
     assert all(row.ratio > 0 for row in table.rows)
+
+
+@torch.inference_mode()
+def test_a_recorded_step_does_what_the_step_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = benchmark.DECODE_SHAPE.replace(d_model=256, n_layers=2)
+    monkeypatch.setattr(benchmark, "DECODE_SHAPE", shape)
+    made: list[KVCache] = []
+
+    def keep(*given: object, **named: object) -> KVCache:
+        made.append(KVCache(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr(benchmark, "KVCache", keep)
+    place = benchmark._Place(torch.device("cuda"), torch.bfloat16, 3)
+    step = benchmark._step("Q-K=V", 5, place)
+    recorded = benchmark._recorded(step)
+    (cache,) = made
+    (held,) = cache.layers[-1].tensors.values()
+    step()
+    expected = held.clone()
+    held[:, :, 4:] = 7
+    recorded()
+    torch.cuda.synchronize()
+    torch.testing.assert_close(held, expected)
+    assert cache.length == 4

@@ -9,11 +9,16 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qkvlib import Linear, ModelConfig, build_model, linear
 
 WIDE = (256, 1024)  # in and out: large enough for four parts
+
+needs_mkl = pytest.mark.skipif(
+    not torch.backends.mkl.is_available(), reason="without MKL nothing is shared out"
+)
 
 
 @contextlib.contextmanager
@@ -50,6 +55,10 @@ def same(layer: Linear, x: Tensor) -> None:
     plain.to(layer.weight.dtype).load_state_dict(layer.state_dict())
     expected, y = plain(x), layer(x)
     assert y.shape == expected.shape
+    close(y, expected)
+
+
+def close(y: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -67,6 +76,7 @@ def test_parity_with_linear(sizes, leading, bias, n_threads, dtype) -> None:
         same(layer, torch.randn(*leading, sizes[0], dtype=dtype))
 
 
+@needs_mkl
 @torch.inference_mode()
 @pytest.mark.parametrize(("n_threads", "parts"), [(1, []), (2, [2]), (3, [2]), (4, [4]), (9, [4])])
 def test_a_few_rows_are_shared_out_among_threads(n_threads: int, parts: list[int]) -> None:
@@ -78,6 +88,7 @@ def test_a_few_rows_are_shared_out_among_threads(n_threads: int, parts: list[int
         assert shared_out(Linear(256, 256), torch.randn(1, 256)) == []
 
 
+@needs_mkl
 def test_views_of_rows_and_of_weights_are_fine() -> None:
     with threads(2), torch.inference_mode():
         layer = Linear(*WIDE)
@@ -120,9 +131,10 @@ def test_an_exported_layer_follows_any_number_of_rows() -> None:
         ).module()
         for n in (1, 5, 20):
             x = torch.randn(n, 256)
-            torch.testing.assert_close(exported(x), layer(x), rtol=1e-5, atol=1e-5)
+            close(exported(x), layer(x))
 
 
+@needs_mkl
 @torch.inference_mode()
 def test_all_large_layers_of_a_step_are_shared_out() -> None:
     config = ModelConfig(d_model=384, n_layers=2, n_heads=6, vocab_size=384, max_seq_len=8)
@@ -132,6 +144,63 @@ def test_all_large_layers_of_a_step_are_shared_out() -> None:
     assert batches.parts == [2] * (4 * config.n_layers + 1)
     with threads(1):
         torch.testing.assert_close(logits, model(torch.tensor([[1]])))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    [
+        ((256, 1024), (1024,)),  # the wrong way round
+        ((512, 512), (1024,)),  # as many numbers, other sizes
+        ((512, 256), (512,)),  # fewer outputs, which is fine
+        ((1024, 256), (2,)),
+        ((1024, 256), (1,)),  # one number for all outputs, which is fine
+        ((1 << 18,), (1,)),
+    ],
+)
+def test_other_parameters_are_judged_by_pytorch(weight, bias) -> None:
+    layer, x = Linear(*WIDE), torch.randn(1, 256)
+    given = {"weight": torch.randn(weight), "bias": torch.randn(bias)}
+
+    def outcome(call) -> Tensor | str:
+        try:
+            return call()
+        except RuntimeError as error:
+            return str(error)
+
+    with threads(2):
+        ours = outcome(lambda: functional_call(layer, given, (x,)))
+        theirs = outcome(lambda: nn.functional.linear(x, **given))
+    if isinstance(theirs, str):
+        assert ours == theirs
+    else:
+        close(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@torch.inference_mode()
+def test_sparse_weights_autocast_and_vmap() -> None:
+    layer, x = Linear(*WIDE), torch.randn(3, 256)
+    plain = nn.functional.linear(x, layer.weight, layer.bias)
+    with threads(2):
+        close(torch.vmap(layer)(x), plain)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = layer(x)
+            assert y.dtype == torch.bfloat16
+            torch.testing.assert_close(
+                y, nn.functional.linear(x, layer.weight, layer.bias), rtol=0.02, atol=0.02
+            )
+        layer.weight = nn.Parameter(layer.weight.detach().to_sparse_csr())
+        close(layer(x), plain)
+
+
+@needs_mkl
+def test_without_mkl_nothing_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = Linear(*WIDE), torch.randn(1, 256)
+    with threads(2), torch.inference_mode():
+        assert shared_out(layer, x) == [2]
+        monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+        assert shared_out(layer, x) == []
 
 
 def test_names_and_shapes_are_those_of_linear() -> None:
