@@ -30,12 +30,8 @@ from .attention import (
 from .benchmark import (
     BENCHMARKS as BENCHMARKS,
     DECODE_SHAPE as DECODE_SHAPE,
-    SpeedRow as SpeedRow,
-    SpeedTable as SpeedTable,
     bench_decode as bench_decode,
     bench_train as bench_train,
-    compare_speed as compare_speed,
-    take_turns as take_turns,
 )
 from .cache import (
     KVCache as KVCache,
@@ -226,6 +222,12 @@ from .sharing import (
     Variant as Variant,
     parse_sharing as parse_sharing,
     parse_variant as parse_variant,
+)
+from .speed import (
+    SpeedRow as SpeedRow,
+    SpeedTable as SpeedTable,
+    compare_speed as compare_speed,
+    take_turns as take_turns,
 )
 from .stats import (
     MIN_RUNS as MIN_RUNS,

@@ -17,7 +17,6 @@ from typing import Final, Literal
 import torch
 
 from qkvlib.accounting import bytes_per_token, format_bytes, saved
-from qkvlib.benchmark import SpeedTable
 from qkvlib.cache import KVCache
 from qkvlib.config import get_config
 from qkvlib.experiments import GAP_RATES, GAP_STEPS, GAP_WIDE_SHAPES, TOKENS_PER_STEP
@@ -27,6 +26,7 @@ from qkvlib.passes import pass_cost
 from qkvlib.records import RunRecord, aggregate, load_records
 from qkvlib.roofline import get_device, longest_context
 from qkvlib.sharing import SHARINGS, parse_variant
+from qkvlib.speed import SpeedTable
 from qkvlib.stats import Verdict, paired_difference
 from qkvlib.tables import (
     AVERAGE,

@@ -57,3 +57,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(sweep, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(sweep, "as_completed", list)  # in the order of the jobs
     return ran
+
+
+@pytest.fixture
+def no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing collects garbage first: a third of a second, where no time matters."""
+    monkeypatch.setattr("qkvlib.speed.gc.collect", lambda: 0)

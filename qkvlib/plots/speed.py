@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from qkvlib.benchmark import SpeedTable
 from qkvlib.plots.base import GREY, Figure, finish, label, rounded, style
 from qkvlib.sharing import parse_variant
+from qkvlib.speed import SpeedTable
 
 _BLUE: Final = "#0072B2"
 _LINE: Final = 22  # pixels of height
