@@ -23,7 +23,6 @@ from qkvlib import (
 from qkvlib.attention import attend_folded
 from qkvlib.cli import main
 
-
 pytestmark = pytest.mark.usefixtures("no_collecting")
 
 

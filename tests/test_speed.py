@@ -9,7 +9,6 @@ import pytest
 
 from qkvlib import SpeedRow, SpeedTable, compare_speed, take_turns
 
-
 pytestmark = pytest.mark.usefixtures("no_collecting")
 
 
