@@ -223,11 +223,12 @@ def _step_rows(sizes: Iterable[int], turns: int, place: _Place) -> Iterator[Spee
         if i == 0 and place.device.type == "cuda":
             # What a new process does first was seen to take 1.2 times as long, also beside itself.
             compare_speed("warm up", tokens, plain, plain, turns=turns)
+        others = {kind: made(plain) for kind, made in kinds.items()}
         for variant in ("Q-K=V", "GQA-8", "MQA", "Q-MQA"):
             this = _step(variant, tokens, place)
-            for kind, made in kinds.items():
+            for kind, other in others.items():
                 case = f"{kind}, {variant} against QKV"
-                yield compare_speed(case, tokens, made(this), made(plain), turns=turns)
+                yield compare_speed(case, tokens, kinds[kind](this), other, turns=turns)
 
 
 # Keeping what is new
@@ -353,7 +354,7 @@ def _generation_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
     def make(use_cache: bool) -> Work:
         return lambda: list(generate(model, prompt, new_tokens, temperature=0, use_cache=use_cache))
 
-    with _one_thread():
+    with _threads(1):  # a second one helps more with many tokens: the ratio would mix both
         row = compare_speed(
             "generation on one thread, with a cache against without",
             new_tokens,
@@ -387,14 +388,13 @@ def _linear_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """A second thread helps more with many tokens than with one: the ratio would mix both."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _transformers_rows(new_tokens: int, turns: int) -> Iterator[SpeedRow]:

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import torch
 
-from qkvlib import sweep
+from qkvlib import KVCache, sweep
 
 hypothesis.settings.register_profile(
     "course",
@@ -63,3 +63,16 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timing collects garbage first: a third of a second, where no time matters."""
     monkeypatch.setattr("qkvlib.speed.gc.collect", lambda: 0)
+
+
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch) -> list[KVCache]:
+    """The caches that benchmarks make, for looking into."""
+    made: list[KVCache] = []
+
+    def keep(*given: Any, **named: Any) -> KVCache:
+        made.append(KVCache(*given, **named))
+        return made[-1]
+
+    monkeypatch.setattr("qkvlib.benchmark.KVCache", keep)
+    return made

@@ -128,16 +128,12 @@ def test_one_of_two_models_shares_its_weights_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(benchmark, "compare_speed", lambda *given, **_: ways.extend(given[2:]))
     list(benchmark._linear_rows(3, 1))
     this, other = ways
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    with benchmark._threads(2):
         tokens = this()
         assert (2 in found) is torch.backends.mkl.is_available()
         found.clear()
         assert other() == tokens
-        assert not found
-    finally:
-        torch.set_num_threads(threads)
+    assert not found
 
 
 def test_the_table(small: None, tmp_path) -> None:
@@ -188,18 +184,9 @@ def test_whole_steps(small: None) -> None:
 
 
 @torch.inference_mode()
-def test_a_step_adds_a_token_to_a_full_cache_each_time(
-    small: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[KVCache] = []
-
-    def keep(*given: object, **named: object) -> KVCache:
-        made.append(KVCache(*given, **named))
-        return made[-1]
-
-    monkeypatch.setattr(benchmark, "KVCache", keep)
+def test_a_step_adds_a_token_to_a_full_cache_each_time(small: None, caches: list[KVCache]) -> None:
     work = benchmark._step("Q-K=V", 5, benchmark._ON_CPU)
-    (cache,) = made
+    (cache,) = caches
     (held,) = cache.layers[0].tensors.values()
     assert held.shape[2] == 5
     assert held.std() > 0.5

@@ -77,20 +77,15 @@ def test_speed_is_measured_on_a_gpu(measure, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @torch.inference_mode()
-def test_a_recorded_step_does_what_the_step_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recorded_step_does_what_the_step_does(
+    monkeypatch: pytest.MonkeyPatch, caches: list[KVCache]
+) -> None:
     shape = benchmark.DECODE_SHAPE.replace(d_model=256, n_layers=2)
     monkeypatch.setattr(benchmark, "DECODE_SHAPE", shape)
-    made: list[KVCache] = []
-
-    def keep(*given: object, **named: object) -> KVCache:
-        made.append(KVCache(*given, **named))
-        return made[-1]
-
-    monkeypatch.setattr(benchmark, "KVCache", keep)
     place = benchmark._Place(torch.device("cuda"), torch.bfloat16, 3)
     step = benchmark._step("Q-K=V", 5, place)
     recorded = benchmark._recorded(step)
-    (cache,) = made
+    (cache,) = caches
     (held,) = cache.layers[-1].tensors.values()
     step()
     expected = held.clone()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, strategies as st
@@ -13,22 +10,13 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qkvlib import Linear, ModelConfig, build_model, linear
+from qkvlib.benchmark import _threads as threads
 
 WIDE = (256, 1024)  # in and out: large enough for four parts
 
 needs_mkl = pytest.mark.skipif(
     not torch.backends.mkl.is_available(), reason="without MKL nothing is shared out"
 )
-
-
-@contextlib.contextmanager
-def threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Batches(TorchDispatchMode):
